@@ -1,0 +1,3 @@
+//! What differs between PostgreSQL majors. No other module has version conditions.
+
+pub mod workers;

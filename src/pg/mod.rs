@@ -1,0 +1,4 @@
+//! The only door to PostgreSQL internals.
+
+pub mod compat;
+pub mod server;
