@@ -7,7 +7,8 @@ use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Re
 use crate::pg::snapshot::{DirtySnapshot, Snap};
 use crate::pg::values::PallocTuple;
 use crate::pg::Rel;
-use crate::shmem;
+use crate::monitor::counters;
+use crate::workers::mover_xids;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -88,7 +89,7 @@ fn make_anchor(store: &Store, row: RowNumber) -> Option<Handle> {
     let anchored = now.anchor.is_some_and(|(_, visible)| visible);
     let wanted = !anchored && !now.dead && lookup::in_stripe_now(store, row);
     let handle = wanted.then(|| {
-        shmem::counters::add(shmem::counters::Counter::AnchorsCreated, 1);
+        counters::add(counters::Counter::AnchorsCreated, 1);
         Handle::Anchor(store.insert(Item::Anchor(row).key(), &[], 0, pg_sys::HEAP_INSERT_FROZEN))
     });
     // SAFETY: locked above.
@@ -312,7 +313,7 @@ fn wait_for_mover(store: &Store, handle: Handle, policy: LockWaitPolicy::Type) {
     let Some(stored) = store.fetch(handle.at(), Snap::any()) else { return };
     let xid = heap::update_xid(stored.pinned.header());
     drop(stored);
-    if xid != pg_sys::InvalidTransactionId && shmem::mover_xids::is_mover(xid) {
+    if xid != pg_sys::InvalidTransactionId && mover_xids::is_mover(xid) {
         heap::wait_for(store.companion(), xid, handle.at());
     }
 }

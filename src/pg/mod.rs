@@ -9,6 +9,7 @@ pub mod externs;
 pub mod heap;
 pub mod keyscan;
 pub mod relation;
+pub mod server;
 pub mod snapshot;
 pub mod tuple;
 pub mod values;

@@ -1,5 +1,7 @@
 //! What differs between PostgreSQL majors. No other module has version conditions.
 
+pub mod workers;
+
 use super::relation::FileId;
 use pgrx::pg_sys;
 
