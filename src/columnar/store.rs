@@ -61,6 +61,13 @@ impl Store {
         Some(Self { indexes, companion, table })
     }
 
+    /// Lets go of the relations without closing them: after an ERROR the resource owner has done so.
+    pub fn abandon(self) {
+        let Self { indexes, companion, .. } = self;
+        indexes.into_iter().for_each(OpenRel::abandon);
+        companion.abandon();
+    }
+
     /// The table.
     #[inline]
     pub fn table(&self) -> Rel {

@@ -8,6 +8,7 @@ pub mod error;
 pub mod externs;
 pub mod heap;
 pub mod keyscan;
+pub mod memory;
 pub mod relation;
 pub mod server;
 pub mod snapshot;

@@ -58,15 +58,15 @@ impl Rel {
         self.data().rd_att
     }
 
-    /// True if the table has row triggers that could look at rows while a statement inserts them.
-    pub fn has_row_triggers(self) -> bool {
+    /// True if the table has row triggers that run, and may read the table, before each row is inserted.
+    pub fn has_before_row_triggers(self) -> bool {
         let triggers = self.data().trigdesc;
         if triggers.is_null() {
             return false;
         }
         // SAFETY: a non-null trigdesc of an open relation is valid.
         let t = unsafe { &*triggers };
-        t.trig_insert_before_row || t.trig_insert_instead_row || t.trig_insert_after_row
+        t.trig_insert_before_row || t.trig_insert_instead_row
     }
 
     /// Identity of the relation's file: database and file number. Changes with TRUNCATE and rewrites.
@@ -116,6 +116,11 @@ impl OpenRel {
     pub fn index(oid: pg_sys::Oid, lock: u32) -> Self {
         // SAFETY: index_open raises an ERROR rather than returning an invalid relation.
         Self(unsafe { Rel::new(pg_sys::index_open(oid, lock as pg_sys::LOCKMODE)) })
+    }
+
+    /// Lets go of the relation without closing it: the resource owner has done so.
+    pub fn abandon(self) {
+        std::mem::forget(self);
     }
 
     /// The handle.
