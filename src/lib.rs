@@ -12,6 +12,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     shmem::init();
+    workers::init();
 }
 
 #[pgrx::pg_extern]

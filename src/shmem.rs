@@ -7,14 +7,17 @@ use crate::monitor::counters::Counters;
 use crate::pg::server::lwlock::LwLock;
 use crate::pg::server::shmem::{self, Area, SharedArea};
 use crate::workers::mover_xids::MoverXids;
+use crate::workers::registry::{self, Registry};
 
+/// The registry of workers.
+pub static WORKERS: Area<Registry> = Area::new(c"orochi workers");
 /// Transactions of the mover.
 pub static MOVER_XIDS: Area<MoverXids> = Area::new(c"orochi mover transactions");
 /// What Orochi has counted since the server started.
 pub static COUNTERS: Area<Counters> = Area::new(c"orochi counters");
 
-static AREAS: [&dyn SharedArea; 2] = [&MOVER_XIDS, &COUNTERS];
-static LOCKS: [&LwLock; 0] = [];
+static AREAS: [&dyn SharedArea; 3] = [&WORKERS, &MOVER_XIDS, &COUNTERS];
+static LOCKS: [&LwLock; 1] = [&registry::LOCK];
 
 /// Asks for shared memory if the library is being preloaded. Call once, in `_PG_init`, after the settings.
 pub fn init() {

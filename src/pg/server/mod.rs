@@ -1,8 +1,10 @@
 //! The server as a set of processes: shared memory, locks on it, signals, background workers.
 
+pub mod database;
 pub mod lwlock;
 pub mod process;
 pub mod shmem;
+pub mod worker;
 
 use pgrx::pg_sys;
 use std::ffi::CStr;
