@@ -1,4 +1,5 @@
 //! Orochi.
+mod columnar;
 mod monitor;
 mod pg;
 mod settings;
@@ -12,6 +13,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     shmem::init();
+    columnar::init();
     workers::init();
 }
 

@@ -28,6 +28,10 @@ impl BlockRows {
     /// Finds the rows of a block.
     pub fn load(&mut self, store: &Store, block: u32, snapshot: Snap) -> Result<(), OrochiError> {
         self.rows.clear();
+        // Blocks mostly come in ascending order, so only the stripes of the last few are worth keeping.
+        if self.readers.len() > 4 {
+            self.readers.clear();
+        }
         let mut items = store.scan(KeyRange::blocks(block, block), snapshot);
         while let Some(stored) = items.next_visible() {
             if let Item::Row { row, part: 0 } = stored.item {
@@ -87,12 +91,13 @@ impl BlockRows {
         if let Some(index) = self.readers.iter().position(same) {
             return index;
         }
-        // A few stripes at a time: blocks come in ascending order.
-        if self.readers.len() >= 4 {
-            self.readers.clear();
-        }
         self.readers.push(RowReader::for_scan(stripe.clone(), None));
         self.readers.len() - 1
+    }
+
+    /// Keeps only the rows at the given offsets.
+    pub fn retain(&mut self, offsets: &[u16]) {
+        self.rows.retain(|(row, _)| offsets.contains(&row.offset()));
     }
 
     /// Number of rows.

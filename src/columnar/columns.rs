@@ -42,7 +42,7 @@ fn order(type_oid: pg_sys::Oid, len: i16) -> Order {
         | pg_sys::TIMEOID
         | pg_sys::TIMESTAMPOID
         | pg_sys::TIMESTAMPTZOID
-        | pg_sys::CASHOID => Order::Signed,
+        | pg_sys::MONEYOID => Order::Signed,
         pg_sys::OIDOID => Order::Unsigned,
         pg_sys::FLOAT4OID => Order::Float4,
         pg_sys::FLOAT8OID => Order::Float8,

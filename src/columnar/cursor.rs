@@ -21,7 +21,8 @@ const ROW_UNITS: u32 = 256;
 
 /// What a scan is divided into; parallel workers take units in turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unit {
+pub enum Unit {
+    /// A stripe of the plan.
     Stripe(usize),
     /// Virtual blocks `first..=last` of the row store.
     Rows(u32, u32),
@@ -52,7 +53,14 @@ impl Plan {
         &self.stripes
     }
 
-    fn unit(&self, index: u64) -> Option<Unit> {
+    /// Description of a stripe of the plan.
+    pub fn describe(&self, index: usize) -> stripe::Described {
+        let described = &self.stripes[index];
+        stripe::Described { meta: described.meta, xmin: described.xmin, tid: described.tid }
+    }
+
+    /// Unit `index`, `None` past the last.
+    pub fn unit(&self, index: u64) -> Option<Unit> {
         if index >= self.units() {
             return None;
         }
@@ -191,9 +199,7 @@ impl<F: Filter> Cursor<F> {
     }
 
     fn open_stripe(&mut self, store: &Store, index: usize, forward: bool) -> Result<Option<StripeCursor>, OrochiError> {
-        let described = &self.plan.stripes[index];
-        let described = stripe::Described { meta: described.meta, xmin: described.xmin, tid: described.tid };
-        let stripe = stripe::open_described(store, described)?;
+        let stripe = stripe::open_described(store, self.plan.describe(index))?;
         if !self.filter.wants_stripe(store, &stripe)? {
             counters::add(Counter::StripesSkipped, 1);
             return Ok(None);

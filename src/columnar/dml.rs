@@ -407,3 +407,36 @@ fn wait_by_policy(store: &Store, holder: pg_sys::TransactionId, at: pg_sys::Item
     }
     false
 }
+
+/// The last version of a row that the snapshot sees, starting from one that it may see (WHERE CURRENT OF, currtid).
+pub fn latest_version(table: Rel, start: RowNumber, snapshot: Snap) -> RowNumber {
+    let Some(store) = Store::open(table) else { return start };
+    let (mut row, mut latest) = (start, start);
+    loop {
+        if lookup::sees(&store, row, snapshot) {
+            latest = row;
+        }
+        let now = standing(&store, row);
+        let handle = now.row.filter(|_| !lookup::in_stripe_now(&store, row)).or(now.anchor);
+        let next = handle.and_then(|(handle, _)| successor(&store, handle));
+        match next {
+            Some(next) if next != row => row = next,
+            _ => return latest,
+        }
+    }
+}
+
+/// The version that replaced the one behind `handle`.
+fn successor(store: &Store, handle: Handle) -> Option<RowNumber> {
+    let stored = store.fetch(handle.at(), Snap::any())?;
+    let (replaced, next) = (heap::update_xid(stored.pinned.header()), stored.pinned.header().t_ctid);
+    if replaced == pg_sys::InvalidTransactionId || tid::same(&next, &handle.at()) || heap::moved_partitions(&next) {
+        return None;
+    }
+    drop(stored);
+    let next = store.fetch(next, Snap::any())?;
+    match next.item {
+        Item::Row { row, .. } if heap::raw_xmin(next.pinned.header()) == replaced => Some(row),
+        _ => None,
+    }
+}

@@ -57,17 +57,20 @@ fn count_stripe(table: Rel) {
     });
 }
 
-/// A table whose triggers may read it before every row, or whose exclusion constraint compares values of rows that others
-/// are inserting, keeps to the row store.
+/// A table whose triggers may read it before every row keeps to the row store, and so does one with an index that needs the
+/// values of rows that others are inserting: an exclusion constraint compares them, BRIN summarises them.
 fn may_buffer(table: Rel) -> bool {
-    !table.has_before_row_triggers() && !has_exclusion_constraint(table)
+    !table.has_before_row_triggers() && !needs_values_at_once(table)
 }
 
-fn has_exclusion_constraint(table: Rel) -> bool {
+fn needs_values_at_once(table: Rel) -> bool {
     table.index_oids().into_iter().any(|oid| {
         let index = OpenRel::index(oid, pg_sys::AccessShareLock);
-        // SAFETY: an open index has its pg_index row.
-        unsafe { (*(*index.rel().raw()).rd_index).indisexclusion }
+        // SAFETY: an open index has its pg_index and pg_class rows.
+        unsafe {
+            let relation = &*index.rel().raw();
+            (*relation.rd_index).indisexclusion || (*relation.rd_rel).relam == pg_sys::BRIN_AM_OID
+        }
     })
 }
 

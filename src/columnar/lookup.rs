@@ -120,6 +120,18 @@ fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     None
 }
 
+/// True if the snapshot sees the row version.
+pub fn sees(store: &Store, row: RowNumber, snapshot: Snap) -> bool {
+    match find(store, row, snapshot) {
+        Some(Found::Row(tuple)) => {
+            // SAFETY: `find` made it for us.
+            unsafe { pg_sys::pfree(tuple.cast()) };
+            true
+        }
+        other => other.is_some(),
+    }
+}
+
 /// True if the latest committed state, or our own transaction, has the row in a stripe, deleted or not.
 pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
     write_buffer::settle_row(store.table(), row);
@@ -195,7 +207,8 @@ fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
     unsafe { pg_sys::TransactionIdPrecedes(a, b) }
 }
 
-fn newer(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {
+/// The newer of two transactions, ignoring special ones.
+pub fn newer(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {
     let normal = |x| pgrx::pg_sys::TransactionIdIsNormal(x);
     match (normal(a), normal(b)) {
         (_, false) => a,

@@ -58,9 +58,9 @@ fn current_subtransaction() -> pg_sys::SubTransactionId {
 /// The compression that the settings ask for.
 pub fn compression() -> Compression {
     match settings::compression() {
-        settings::Compression::none => Compression::None,
-        settings::Compression::lz4 => Compression::Lz4,
-        settings::Compression::zstd => Compression::Zstd { level: settings::compression_level() },
+        settings::Compression::None => Compression::None,
+        settings::Compression::Lz4 => Compression::Lz4,
+        settings::Compression::Zstd => Compression::Zstd { level: settings::compression_level() },
     }
 }
 
@@ -314,6 +314,12 @@ pub fn subtransaction_aborted(id: pg_sys::SubTransactionId) {
             }
         }
     });
+}
+
+/// Drops the rows of a table that is being emptied.
+pub fn discard(table: Rel) {
+    let file = table.file();
+    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.file != file));
 }
 
 /// The transaction is over: whatever is left is dropped.

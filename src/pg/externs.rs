@@ -2,22 +2,40 @@
 
 use pgrx::pg_sys;
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" {
-    /// Returns a copy of a tuple whose out-of-line values have been fetched (`access/common/heaptuple` family, toast).
-    pub fn toast_flatten_tuple(tup: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> pg_sys::HeapTuple;
+/// Declares a function of PostgreSQL and a wrapper that turns an ERROR inside it into a panic.
+macro_rules! guarded {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)+) => {
+        mod raw {
+            use super::*;
+            unsafe extern "C-unwind" {
+                $(pub fn $name($($argument: $type),*) $(-> $result)?;)+
+            }
+        }
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            /// As for the function of the same name in PostgreSQL.
+            pub unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: the caller's promise.
+                unsafe { pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| raw::$name($($argument),*)) }
+            }
+        )+
+    };
+}
+pub(super) use guarded;
+
+guarded! {
+    /// Returns a copy of a tuple whose out-of-line values have been fetched (access/heaptoast.h).
+    fn toast_flatten_tuple(tup: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> pg_sys::HeapTuple;
     /// Locks the whole relation for serializable reads (storage/predicate.h).
-    pub fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
+    fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
     /// Checks whether a write conflicts with serializable readers (storage/predicate.h).
-    pub fn CheckForSerializableConflictIn(
-        relation: pg_sys::Relation,
-        tid: pg_sys::ItemPointer,
-        blkno: pg_sys::BlockNumber,
-    );
+    fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
     /// Compares two datums byte by byte (utils/datum.h).
-    pub fn datumIsEqual(a: pg_sys::Datum, b: pg_sys::Datum, by_value: bool, len: i32) -> bool;
+    fn datumIsEqual(a: pg_sys::Datum, b: pg_sys::Datum, by_value: bool, len: i32) -> bool;
     /// Creates the TOAST table of a relation that has none (catalog/toasting.h).
-    pub fn NewHeapCreateToastTable(
+    fn NewHeapCreateToastTable(
         rel_oid: pg_sys::Oid,
         reloptions: pg_sys::Datum,
         lockmode: pg_sys::LOCKMODE,

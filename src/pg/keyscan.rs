@@ -10,15 +10,15 @@ pub struct KeyScan {
     _keys: Box<[pg_sys::ScanKeyData]>,
 }
 
-fn scan_key(attribute: i16, strategy: u32, procedure: pg_sys::BuiltinOid, argument: pg_sys::Datum) -> pg_sys::ScanKeyData {
+fn scan_key(attribute: i16, strategy: u32, procedure: u32, argument: pg_sys::Datum) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
     // SAFETY: plain initialisation with a built-in comparison procedure.
-    unsafe { pg_sys::ScanKeyInit(&mut key, attribute, strategy as u16, procedure.into(), argument) };
+    unsafe { pg_sys::ScanKeyInit(&mut key, attribute, strategy as u16, pg_sys::Oid::from(procedure), argument) };
     key
 }
 
 fn keys_for(range: &KeyRange) -> Vec<pg_sys::ScanKeyData> {
-    use pg_sys::BuiltinOid::*;
+    use pg_sys::{F_INT4GE, F_INT4LE, F_OIDEQ, F_OIDGE, F_OIDLE};
     let id = |v: u32| pg_sys::Datum::from(v);
     let seq = |v: i32| pg_sys::Datum::from(v);
     let (ge, le) = (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::BTLessEqualStrategyNumber);

@@ -5,11 +5,13 @@
 
 pub mod compat;
 pub mod error;
+pub mod executor;
 pub mod externs;
 pub mod heap;
 pub mod keyscan;
 pub mod memory;
 pub mod relation;
+pub mod sample;
 pub mod server;
 pub mod snapshot;
 pub mod tuple;

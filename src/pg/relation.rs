@@ -46,6 +46,12 @@ impl Rel {
         unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_string_lossy().into_owned()
     }
 
+    /// Pages and rows as VACUUM or ANALYZE last measured them; `None` if never.
+    pub fn measured_rows(self) -> Option<(u32, f64)> {
+        let form = self.form();
+        (form.reltuples >= 0.0).then_some((form.relpages.max(0) as u32, f64::from(form.reltuples)))
+    }
+
     /// OID of the companion (TOAST) relation, or `InvalidOid`.
     #[inline]
     pub fn companion(self) -> pg_sys::Oid {

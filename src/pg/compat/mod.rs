@@ -1,5 +1,6 @@
 //! What differs between PostgreSQL majors. No other module has version conditions.
 
+pub mod table_am;
 pub mod workers;
 
 use super::relation::FileId;
@@ -149,5 +150,127 @@ pub unsafe fn conditional_wait(xid: pg_sys::TransactionId) -> bool {
         return pg_sys::ConditionalXactLockTableWait(xid, false);
         #[cfg(not(feature = "pg18"))]
         return pg_sys::ConditionalXactLockTableWait(xid);
+    }
+}
+
+/// Next datum of a finished sort of datums.
+///
+/// # Safety
+/// `sort` must be such a sort.
+pub unsafe fn next_sorted_datum(sort: *mut pg_sys::Tuplesortstate) -> Option<pg_sys::Datum> {
+    let mut value = pg_sys::Datum::from(0usize);
+    let mut null = false;
+    // SAFETY: the caller's promise.
+    let found = unsafe {
+        #[cfg(feature = "pg15")]
+        let found = pg_sys::tuplesort_getdatum(sort, true, &mut value, &mut null, std::ptr::null_mut());
+        #[cfg(not(feature = "pg15"))]
+        let found = pg_sys::tuplesort_getdatum(sort, true, false, &mut value, &mut null, std::ptr::null_mut());
+        found
+    };
+    (found && !null).then_some(value)
+}
+
+/// Counts a row that a sequential scan returned.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn count_scan_row(relation: pg_sys::Relation) {
+    // SAFETY: the caller's promise; pgstat_info is null where the relation is not counted.
+    unsafe {
+        let info = (*relation).pgstat_info;
+        if !info.is_null() {
+            #[cfg(feature = "pg15")]
+            {
+                (*info).t_counts.t_tuples_returned += 1;
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                (*info).counts.tuples_returned += 1;
+            }
+        }
+    }
+}
+
+/// Names a relation's file.
+#[cfg(feature = "pg15")]
+pub type Locator = pg_sys::RelFileNode;
+/// Names a relation's file.
+#[cfg(not(feature = "pg15"))]
+pub type Locator = pg_sys::RelFileLocator;
+
+super::externs::guarded! {
+    /// Logs the creation of a fork (catalog/storage_xlog.h).
+    fn log_smgrcreate(locator: *const Locator, fork: pg_sys::ForkNumber::Type);
+}
+
+/// Writes a relation's statistics into pg_class.
+///
+/// # Safety
+/// `relation` must be open, in a transaction that may write.
+pub unsafe fn update_relstats(
+    relation: pg_sys::Relation,
+    pages: u32,
+    tuples: f64,
+    has_index: bool,
+    frozen: pg_sys::TransactionId,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let multi = if frozen == pg_sys::InvalidTransactionId {
+            pg_sys::MultiXactId::from(0u32)
+        } else {
+            pg_sys::GetOldestMultiXactId()
+        };
+        let (mut frozen_updated, mut multi_updated) = (false, false);
+        #[cfg(feature = "pg18")]
+        pg_sys::vac_update_relstats(
+            relation, pages, tuples, 0, 0, has_index, frozen, multi, &mut frozen_updated, &mut multi_updated, false,
+        );
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vac_update_relstats(
+            relation, pages, tuples, 0, has_index, frozen, multi, &mut frozen_updated, &mut multi_updated, false,
+        );
+    }
+}
+
+/// Tells the statistics system that a table was vacuumed.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn report_vacuum(relation: pg_sys::Relation, live: i64, started: i64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        pg_sys::pgstat_report_vacuum((*relation).rd_id, false, live, 0, started);
+        #[cfg(not(feature = "pg18"))]
+        {
+            let _ = started;
+            pg_sys::pgstat_report_vacuum((*relation).rd_id, false, live, 0);
+        }
+    }
+}
+
+/// What an index's VACUUM callbacks are told.
+///
+/// # Safety
+/// Both relations must be open.
+pub unsafe fn index_vacuum_info(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    tuples: f64,
+    strategy: pg_sys::BufferAccessStrategy,
+) -> pg_sys::IndexVacuumInfo {
+    let _ = table;
+    pg_sys::IndexVacuumInfo {
+        index,
+        #[cfg(not(feature = "pg15"))]
+        heaprel: table,
+        analyze_only: false,
+        report_progress: false,
+        estimated_count: true,
+        message_level: pg_sys::DEBUG2 as i32,
+        num_heap_tuples: tuples,
+        strategy,
     }
 }

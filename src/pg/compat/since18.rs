@@ -23,3 +23,23 @@ pub fn set_current_xact_test(
 ) {
     ops.is_current_xact_tuple = Some(test);
 }
+
+/// Fills the core part of a parallel scan's shared state.
+///
+/// # Safety
+/// Both must be valid.
+pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys::ParallelTableScanDescData) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*shared).phs_locator = (*relation).rd_locator;
+        (*shared).phs_syncscan = false;
+    }
+}
+
+/// From 18 on the access method decides what is read ahead.
+pub fn avoid_prefetch_in_autovacuum() {}
+
+/// From 18 on the access method decides what is read ahead.
+pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
+    run()
+}
