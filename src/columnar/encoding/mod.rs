@@ -8,7 +8,9 @@
 //! through a [`ByteSource`], and every parser is total: bytes from disk lead to a value or to an [`EncodingError`].
 
 #[cfg(target_endian = "big")]
-compile_error!("the stripe format holds values in the machine's byte order, which has to be little-endian");
+compile_error!(
+    "the stripe format holds values in the machine's byte order, which has to be little-endian"
+);
 
 mod aligned;
 mod bytes;
@@ -30,15 +32,17 @@ mod zone;
 mod tests;
 
 pub use aligned::AlignedBuf;
-pub use delete_bitmap::DeleteBitmap;
 pub use compress::Method;
+pub use delete_bitmap::DeleteBitmap;
 pub use directory::{ColumnDirectory, VectorEntry};
 pub use error::EncodingError;
 pub use footer::{ColumnEntry, Footer, Position};
 pub use meta::{BlobRef, STRIPE_META_MAX_LEN, StripeMeta};
 pub use reader::{ByteSource, find_row, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::RowBlock;
-pub use types::{ColumnType, Compression, Limits, MAX_COLUMNS, MAX_VECTOR_ROWS, Order, Physical, Value};
+pub use types::{
+    ColumnType, Compression, Limits, MAX_COLUMNS, MAX_VECTOR_ROWS, Order, Physical, Value,
+};
 pub use vector::{Nulls, Vector, decode_vector};
 pub use writer::{Finished, StripeSummary, StripeWriter};
 pub use zone::{Zone, order_key};

@@ -26,7 +26,10 @@ pub fn read_footer<S: ByteSource>(
     if footer.offset() == offset {
         Ok(footer)
     } else {
-        Err(EncodingError::inconsistent("stripe footer", "it does not start where the columns end").into())
+        Err(
+            EncodingError::inconsistent("stripe footer", "it does not start where the columns end")
+                .into(),
+        )
     }
 }
 
@@ -52,7 +55,13 @@ pub fn read_vector<S: ByteSource>(
     buffer: AlignedBuf,
 ) -> Result<Vector, S::Error> {
     source.read(entry.offset, entry.stored_len as usize, scratch)?;
-    Ok(decode_vector(column, entry, scratch.as_slice(), max_raw, buffer)?)
+    Ok(decode_vector(
+        column,
+        entry,
+        scratch.as_slice(),
+        max_raw,
+        buffer,
+    )?)
 }
 
 /// Reads the row numbers of a vector, which takes no I/O if they are consecutive.
@@ -78,7 +87,12 @@ pub fn find_row<S: ByteSource>(
     row_number: u64,
     scratch: &mut AlignedBuf,
 ) -> Result<Option<Position>, S::Error> {
-    let Some(vector) = footer.vector_with(row_number) else { return Ok(None) };
+    let Some(vector) = footer.vector_with(row_number) else {
+        return Ok(None);
+    };
     let block = read_row_block(source, footer, vector, scratch)?;
-    Ok(block.find(row_number).map(|index| Position { vector: vector as u32, index }))
+    Ok(block.find(row_number).map(|index| Position {
+        vector: vector as u32,
+        index,
+    }))
 }
