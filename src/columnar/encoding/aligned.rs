@@ -42,6 +42,7 @@ impl AlignedBuf {
     }
 
     /// The contents.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes
             .get(self.start..self.start + self.len)

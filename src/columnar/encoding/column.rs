@@ -3,7 +3,7 @@
 use super::bytes::{align_up, checksum, reserve};
 use super::compress::VectorCompressor;
 use super::directory::{ENCODING_PLAIN, VectorEntry};
-use super::types::{ColumnType, MAX_VECTOR_ROWS, Physical, Value, stride};
+use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::vector::{encode_plain, varlena_len};
 use super::zone::{Zone, zone_of};
 use super::{EncodingError, Result};
@@ -153,6 +153,7 @@ impl ColumnWriter {
         }
     }
 
+    #[inline]
     fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
         let padding = self
             .padding(bytes)
@@ -170,6 +171,7 @@ impl ColumnWriter {
     }
 
     /// Bytes of padding that a value needs in front of it, if it is one of the column's type.
+    #[inline]
     fn padding(&self, bytes: &[u8]) -> Result<usize, Defect> {
         match self.column_type.physical {
             Physical::Fixed { len } if bytes.len() == usize::from(len) => Ok(0),
@@ -182,7 +184,7 @@ impl ColumnWriter {
                     if len < 4 {
                         Err("its header is cut off")
                     } else {
-                        Ok(self.data.len().wrapping_neg() % usize::from(align))
+                        Ok(align_up(self.data.len(), usize::from(align)) - self.data.len())
                     }
                 }
                 Some(_) => Ok(0),
@@ -200,6 +202,7 @@ impl ColumnWriter {
         Ok(())
     }
 
+    #[inline]
     fn push_end(&mut self, meter: &mut Meter) -> Result<()> {
         meter.reserve(&mut self.ends, 1)?;
         self.ends.push(vector_len(self.data.len())?);
@@ -296,10 +299,11 @@ fn invalid(column: usize, detail: Defect) -> EncodingError {
 
 /// A length within a vector as it is stored.
 fn vector_len(len: usize) -> Result<u32> {
-    let too_large = |_| EncodingError::TooLarge {
+    let (wide, limit) = (len as u64, MAX_VECTOR_BYTES as u64);
+    let fits = u32::try_from(len).ok().filter(|_| wide <= limit);
+    fits.ok_or(EncodingError::TooLarge {
         what: "vector",
-        len: len as u64,
-        limit: u32::MAX.into(),
-    };
-    u32::try_from(len).map_err(too_large)
+        len: wide,
+        limit,
+    })
 }

@@ -167,15 +167,17 @@ impl ColumnDirectory {
         let mut cursor = Cursor::new(bytes, WHAT);
         let mut entries = with_capacity(footer.vector_count())?;
         let mut offset = owner.data_offset;
-        let mut null_count = 0;
+        let (mut null_count, mut raw_len) = (0u32, 0u64);
         for rows in footer.vector_rows() {
             let entry = VectorEntry::decode(&mut cursor, owner.column_type, offset, rows)?;
             offset = offset.saturating_add(entry.stored_len.into());
-            null_count += u32::from(entry.null_count);
+            raw_len = raw_len.saturating_add(entry.raw_len.into());
+            null_count = null_count.saturating_add(entry.null_count.into());
             entries.push(entry);
         }
         cursor.finish()?;
-        if offset != owner.data_offset + owner.data_len || null_count != owner.null_count {
+        let same_len = offset == owner.data_offset + owner.data_len && raw_len == owner.raw_len;
+        if !same_len || null_count != owner.null_count {
             return Err(EncodingError::inconsistent(
                 WHAT,
                 "its vectors do not add up to the column",

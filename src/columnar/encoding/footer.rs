@@ -168,6 +168,12 @@ impl Footer {
         self.offset
     }
 
+    /// Bytes of all vectors once decompressed.
+    pub fn raw_bytes(&self) -> u64 {
+        let lens = self.columns.iter().map(|column| column.raw_len);
+        lens.fold(0, u64::saturating_add)
+    }
+
     /// All columns.
     pub fn columns(&self) -> &[ColumnEntry] {
         &self.columns

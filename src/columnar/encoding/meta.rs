@@ -165,6 +165,7 @@ impl StripeMeta {
             && footer.columns().len() == usize::from(self.column_count)
             && footer.first_row() == self.first_row
             && footer.last_row() == self.last_row
+            && footer.raw_bytes() == self.raw_bytes
             && footer.offset() == self.footer_offset;
         if same {
             Ok(())

@@ -41,7 +41,8 @@ pub use meta::{BlobRef, STRIPE_META_MAX_LEN, StripeMeta};
 pub use reader::{ByteSource, find_row, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::RowBlock;
 pub use types::{
-    ColumnType, Compression, Limits, MAX_COLUMNS, MAX_VECTOR_ROWS, Order, Physical, Value,
+    ColumnType, Compression, Limits, MAX_COLUMNS, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order,
+    Physical, Value,
 };
 pub use vector::{Nulls, Vector, decode_vector};
 pub use writer::{Finished, StripeSummary, StripeWriter};

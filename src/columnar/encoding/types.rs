@@ -5,6 +5,10 @@ use super::{EncodingError, Result};
 /// Most rows that a vector can hold.
 pub const MAX_VECTOR_ROWS: usize = 1024;
 
+/// Most bytes that a vector of one column can have before compression: rows below the byte limit of a vector, and one
+/// more whose value is as large as PostgreSQL's values get, 1 GiB each, and the room that NULLs and lengths take.
+pub const MAX_VECTOR_BYTES: usize = (2 << 30) + (1 << 16);
+
 /// Most columns that a stripe can hold, PostgreSQL's own limit.
 pub const MAX_COLUMNS: usize = 1600;
 

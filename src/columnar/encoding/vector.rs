@@ -98,7 +98,8 @@ pub struct Vector {
 /// Decodes the stored bytes of a vector into `buffer`, which the vector then owns.
 ///
 /// Verifies the checksum, and that every value lies within the bytes and has a header or NUL byte to match, so that values
-/// may be used as they are. At most `max_raw` bytes are decompressed.
+/// may be used as they are. At most `max_raw` bytes are decompressed; [`MAX_VECTOR_BYTES`](super::MAX_VECTOR_BYTES) suits
+/// whoever knows no better limit.
 pub fn decode_vector(
     column: &ColumnType,
     entry: &VectorEntry,
@@ -143,6 +144,7 @@ pub fn decode_vector(
 
 impl Vector {
     /// Rows, NULLs included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.rows
     }
@@ -158,6 +160,7 @@ impl Vector {
     }
 
     /// Which values are NULL.
+    #[inline]
     pub fn nulls(&self) -> Nulls<'_> {
         match self.null_count {
             0 => Nulls::None,
@@ -172,6 +175,7 @@ impl Vector {
     }
 
     /// Whether value `index` is NULL; so is one that does not exist.
+    #[inline]
     pub fn is_null(&self, index: usize) -> bool {
         index >= self.rows
             || match self.nulls() {
@@ -185,6 +189,7 @@ impl Vector {
     ///
     /// A fixed-length value lies at a multiple of the greatest power of two, up to 8, that divides its stride; a
     /// variable-length one at a multiple of its alignment unless its header is short.
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         if self.is_null(index) {
             return None;
@@ -213,6 +218,7 @@ impl Vector {
         self.buffer
     }
 
+    #[inline]
     fn data(&self) -> &[u8] {
         self.buffer
             .as_slice()
@@ -221,6 +227,7 @@ impl Vector {
     }
 
     /// Where value `index`, which is not NULL, lies in the data.
+    #[inline]
     fn range(&self, index: usize) -> Range<usize> {
         match self.physical {
             Physical::Fixed { len } => {
@@ -242,6 +249,7 @@ impl Vector {
     }
 
     /// Where value `index` of variable length ends in the data; that of a NULL is the end of its predecessor.
+    #[inline]
     fn end(&self, index: usize) -> usize {
         let at = self.layout.nulls + index * 4;
         let bytes = self
@@ -254,6 +262,7 @@ impl Vector {
 
     /// The start of a value after the one that ends at `end`: no header starts with a zero byte where padding is needed,
     /// for a short one is odd and a long one is padded.
+    #[inline]
     fn skip_padding(&self, end: usize, align: u8) -> usize {
         if self.data().get(end) == Some(&0) {
             align_up(end, usize::from(align))

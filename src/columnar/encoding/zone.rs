@@ -27,7 +27,7 @@ impl Zone {
 /// Maps a value to an integer so that values compare as PostgreSQL compares them and integers do likewise.
 ///
 /// Integers of different lengths map alike, and so do floats, so a constant of type `bigint` compares with a zone of
-/// `integer` and one of `double precision` with a zone of `real`. `None` if the length of `bytes` does not fit `order` or
+/// `integer` and one of `double precision` with a zone of `real`. Keys of different orders do not compare. `None` if the length of `bytes` does not fit `order` or
 /// there is no order.
 pub fn order_key(order: Order, bytes: &[u8]) -> Option<u64> {
     match (order, bytes.len()) {
@@ -123,6 +123,7 @@ fn fold<const LEN: usize>(
 }
 
 /// Whether bit `index` of a bitmap is set; bits beyond its end are not.
+#[inline]
 pub(super) fn is_set(bitmap: &[u8], index: usize) -> bool {
     bitmap
         .get(index / 8)
