@@ -20,6 +20,7 @@ mod delete_bitmap;
 mod directory;
 mod error;
 mod footer;
+mod footer_codec;
 mod meta;
 mod reader;
 mod row_numbers;

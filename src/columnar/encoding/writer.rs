@@ -174,7 +174,7 @@ impl StripeWriter {
             entries.push(encode_directory(&parts, &mut directories)?);
             pieces.push(parts.stored);
         }
-        let footer = Footer::new(first_row..self.last_row, entries, self.starts, row_numbers)?;
+        let footer = Footer::new(first_row..=self.last_row, entries, self.starts, row_numbers)?;
         let encoded = footer.encode()?;
         let summary = summarise(&footer, encoded.len())?;
         pieces.extend([directories, self.row_blocks, encoded]);
@@ -231,7 +231,7 @@ fn summarise(footer: &Footer, footer_len: usize) -> Result<StripeSummary> {
         column_count: footer.columns().len() as u16,
         first_row: footer.first_row(),
         last_row: footer.last_row(),
-        raw_bytes: footer.columns().iter().map(|column| column.raw_len).sum(),
+        raw_bytes: footer.raw_bytes(),
         len: footer.offset() + footer_len as u64,
         footer_offset: footer.offset(),
         footer_len: u32::try_from(footer_len).map_err(too_large)?,
