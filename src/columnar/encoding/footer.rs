@@ -149,25 +149,6 @@ impl Footer {
         }
     }
 
-    /// The row at a place counted from the start of the stripe.
-    pub fn position(&self, ordinal: u32) -> Result<Position> {
-        if ordinal >= self.row_count() {
-            return Err(EncodingError::OutOfRange {
-                what: "row",
-                index: ordinal.into(),
-            });
-        }
-        let vector = self
-            .starts
-            .partition_point(|start| *start <= ordinal)
-            .saturating_sub(1);
-        let start = self.starts.get(vector).copied().unwrap_or(0);
-        Ok(Position {
-            vector: vector as u32,
-            index: (ordinal - start) as u16,
-        })
-    }
-
     /// Where the directory of a column lies: offset in the stripe and bytes.
     pub fn directory_range(&self, column: usize) -> Result<(u64, usize)> {
         self.column(column)?;

@@ -1,10 +1,11 @@
 //! Reading parts of a stripe from wherever it is stored.
 
-use super::footer::{Footer, Position};
+use super::directory::{ColumnDirectory, VectorEntry};
+use super::footer::Footer;
 use super::row_numbers::RowBlock;
 use super::types::ColumnType;
 use super::vector::{Vector, decode_vector};
-use super::{AlignedBuf, ColumnDirectory, EncodingError, VectorEntry};
+use super::{AlignedBuf, EncodingError};
 
 /// Where the bytes of a stripe come from.
 pub trait ByteSource {
@@ -78,21 +79,4 @@ pub fn read_row_block<S: ByteSource>(
             Ok(footer.row_block(vector, scratch.as_slice())?)
         }
     }
-}
-
-/// Finds the row with a number, if the stripe has one.
-pub fn find_row<S: ByteSource>(
-    source: &mut S,
-    footer: &Footer,
-    row_number: u64,
-    scratch: &mut AlignedBuf,
-) -> Result<Option<Position>, S::Error> {
-    let Some(vector) = footer.vector_with(row_number) else {
-        return Ok(None);
-    };
-    let block = read_row_block(source, footer, vector, scratch)?;
-    Ok(block.find(row_number).map(|index| Position {
-        vector: vector as u32,
-        index,
-    }))
 }

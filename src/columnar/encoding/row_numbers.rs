@@ -102,11 +102,6 @@ impl RowBlock {
         }
     }
 
-    /// Whether there are no rows, which no vector of a stripe is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Number of row `index` of the vector.
     pub fn get(&self, index: usize) -> Option<u64> {
         match self {

@@ -149,11 +149,6 @@ impl Vector {
         self.rows
     }
 
-    /// Whether there are no rows, which no vector of a stripe is.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     /// How many values are NULL.
     pub fn null_count(&self) -> usize {
         self.null_count

@@ -1,6 +1,8 @@
 //! Bad bytes lead to an error or to the truth, never to a panic and never to other values.
 
 use super::super::bytes::{checksum, seal};
+use super::super::compress::Method;
+use super::super::vector::decode_vector;
 use super::*;
 
 proptest! {

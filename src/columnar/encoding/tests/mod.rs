@@ -9,6 +9,7 @@ mod round_trip;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::directory::VectorEntry;
 use super::*;
 
 /// What tests let a vector decompress to.
@@ -131,6 +132,22 @@ pub fn read(
             .extend((0..block.len()).map(|index| block.get(index).unwrap()));
     }
     Ok(table)
+}
+
+/// Finds the row with a number, as a lookup does.
+pub fn find_row(
+    source: &mut MemorySource<'_>,
+    footer: &Footer,
+    number: u64,
+) -> Result<Option<Position>> {
+    let Some(vector) = footer.vector_with(number) else {
+        return Ok(None);
+    };
+    let block = read_row_block(source, footer, vector, &mut AlignedBuf::new())?;
+    Ok(block.find(number).map(|index| Position {
+        vector: vector as u32,
+        index,
+    }))
 }
 
 /// For [`read`] when the bytes may be wrong.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::super::meta::STRIPE_META_MAX_LEN;
 use super::*;
 
 /// PostgreSQL's order of floats.
