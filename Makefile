@@ -7,10 +7,19 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 pg18 := .build/pg18/bin/pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check-unit lint
+.PHONY: help demo psql stop install test check-unit lint bench
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## start a private server with real data and show what Orochi does
+	@scripts/demo
+
+psql: ## connect to the demo's server
+	@scripts/server psql
+
+stop: ## stop the demo's server and remove its data
+	@scripts/server stop
 
 install: ## build the extension and install it into PG_CONFIG's server
 	@scripts/install
