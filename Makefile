@@ -37,3 +37,6 @@ check-unit: ## only the tests that cargo runs
 
 lint: ## formatting and clippy, without warnings
 	@scripts/lint
+
+bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights, default 10)
+	@scripts/bench
