@@ -2,15 +2,21 @@
 # the extension into the server that PG_CONFIG names).
 #
 #   PG_CONFIG       the server to use; default Debian's PostgreSQL 15
+#   SIZE            ci or full: how much the tests do; default ci
 #   OROCHI_TEST_18  1: make test runs on PostgreSQL 18 built with assertions as well
 export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
-pg18 := .build/pg18/bin/pg_config
+SIZE ?= ci
+export OROCHI_SIZE := $(SIZE)
+MAJOR ?= 18
+pg18 := $(CURDIR)/.build/pg18/bin/pg_config
+single := basic-sql differential crash mover-fire large-writes workers faults
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint bench
+.PHONY: help demo psql stop install test check-unit lint bench upstream $(single)
 
 help: ## show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo '  make NAME         one test file; NAME is one of: $(single)'
 
 demo: ## start a private server with real data and show what Orochi does
 	@scripts/demo
@@ -24,19 +30,25 @@ stop: ## stop the demo's server and remove its data
 install: ## build the extension and install it into PG_CONFIG's server
 	@scripts/install
 
-test: ## every test, on PG_CONFIG's server
+test: ## every test of ours, on PG_CONFIG's server
 	@scripts/test all
 ifeq ($(OROCHI_TEST_18),1)
 	@scripts/setup source-build
 	@scripts/build-postgres 18
-	@PG_CONFIG=$(CURDIR)/$(pg18) scripts/test all
+	@PG_CONFIG=$(pg18) scripts/test all
 endif
 
 check-unit: ## only the tests that cargo runs
 	@scripts/test unit
 
+$(single):
+	@scripts/test server tests/test_$(subst -,_,$@).py
+
+upstream: ## PostgreSQL's own regression and isolation suites, of MAJOR (default 18)
+	@scripts/upstream $(MAJOR)
+
 lint: ## formatting and clippy, without warnings
 	@scripts/lint
 
-bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights, default 10)
+bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench
