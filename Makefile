@@ -47,8 +47,8 @@ $(single):
 upstream: ## PostgreSQL's own regression and isolation suites, of MAJOR (default 18)
 	@scripts/upstream $(MAJOR)
 
-lint: ## formatting and clippy, without warnings
-	@scripts/lint
+lint: ## formatting and clippy, without warnings (for PostgreSQL 18 as well once it is in .build)
+	@scripts/lint $(wildcard $(pg18))
 
 bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench

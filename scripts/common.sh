@@ -6,11 +6,16 @@
 #                   in /tmp when the server's user cannot reach the checkout)
 set -euo pipefail
 
+debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
+PG_CONFIG=${PG_CONFIG:-$debian_pg_config}
+case $PG_CONFIG in
+  */*) PG_CONFIG=$(realpath -sm "$PG_CONFIG") ;;
+  *) PG_CONFIG=$(command -v "$PG_CONFIG" || echo "$PG_CONFIG") ;;
+esac
+export PG_CONFIG
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$checkout"
 build=$checkout/.build
-debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
-PG_CONFIG=${PG_CONFIG:-$debian_pg_config}
 export PGRX_HOME=$build/pgrx
 export PATH=$build/tools/bin:$PATH
 export USER=${USER:-$(id -un)}
@@ -42,9 +47,6 @@ pg_major() {
   [ -x "$1" ] || die "$1 is not there: PG_CONFIG has to name the pg_config of a PostgreSQL with server headers"
   "$1" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'
 }
-
-# cargo's features for one major.
-features_for() { echo "--no-default-features --features pg$1"; }
 
 # A directory that the server's user can reach, and that is ours. A path in /tmp is guessable: one
 # that somebody else made first is refused.
@@ -82,7 +84,7 @@ reachable_pg_config() {
 
 # An empty directory that the server's user owns.
 server_dir() {
-  as_root rm -rf "$1"
+  rm -rf "$1"
   mkdir -p -m 700 "$1"
   if is_root; then chown postgres: "$1"; fi
 }
