@@ -1,0 +1,54 @@
+# Every target installs what it needs, can be repeated, and writes only below .build and target (and
+# the extension into the server that PG_CONFIG names).
+#
+#   PG_CONFIG       the server to use; default Debian's PostgreSQL 15
+#   SIZE            ci or full: how much the tests do; default ci
+#   OROCHI_TEST_18  1: make test runs on PostgreSQL 18 built with assertions as well
+export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+SIZE ?= ci
+export OROCHI_SIZE := $(SIZE)
+MAJOR ?= 18
+pg18 := $(CURDIR)/.build/pg18/bin/pg_config
+single := basic-sql differential crash mover-fire large-writes workers faults
+
+.DEFAULT_GOAL := help
+.PHONY: help demo psql stop install test check-unit lint bench upstream $(single)
+
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo '  make NAME         one test file; NAME is one of: $(single)'
+
+demo: ## start a private server with real data and show what Orochi does
+	@scripts/demo
+
+psql: ## connect to the demo's server
+	@scripts/server psql
+
+stop: ## stop the demo's server and remove its data
+	@scripts/server stop
+
+install: ## build the extension and install it into PG_CONFIG's server
+	@scripts/install
+
+test: ## every test of ours, on PG_CONFIG's server
+	@scripts/test all
+ifeq ($(OROCHI_TEST_18),1)
+	@scripts/setup source-build
+	@scripts/build-postgres 18
+	@PG_CONFIG=$(pg18) scripts/test all
+endif
+
+check-unit: ## only the tests that cargo runs
+	@scripts/test unit
+
+$(single):
+	@scripts/test server tests/test_$(subst -,_,$@).py
+
+upstream: ## PostgreSQL's own regression and isolation suites, of MAJOR (default 18)
+	@scripts/upstream $(MAJOR)
+
+lint: ## formatting and clippy, without warnings (for PostgreSQL 18 as well once it is in .build)
+	@scripts/lint $(wildcard $(pg18))
+
+bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
+	@scripts/bench
