@@ -45,7 +45,7 @@ fn object(view: &View) -> String {
 /// What is wrong with a worker now.
 fn finding(view: &View, now: i64) -> Option<HealthRow> {
     let row = |detail: String| HealthRow::new(CHECK, Status::Fail, detail).object(object(view));
-    let restarts = "It is being terminated and started anew.";
+    let restarts = "It is being terminated and started anew; if this lasts, call orochi.start_workers().";
     match watch::judge(view, now, settings::worker_heartbeat_timeout()) {
         Verdict::Healthy => None,
         // A database that has turned out not to have the extension is none of the check's business.
@@ -139,6 +139,9 @@ pub fn measure(rows: &mut Vec<MetricRow>) {
             add("worker_heartbeat_age_seconds", age, "Time since the worker's last sign of life.");
         }
         add("worker_restarts_total", view.restarts as f64, "Starts of the worker after its first.");
+        if view.slot == LAUNCHER {
+            continue;
+        }
         add("worker_job_runs_total", view.runs as f64, "Job runs of the worker.");
         add("worker_job_failures_total", view.failures as f64, "Job runs of the worker that failed.");
         add("worker_work_done_total", view.work_done as f64, "Units of work that the worker's jobs have reported.");
