@@ -1,4 +1,5 @@
 //! Orochi.
+mod columnar;
 mod monitor;
 mod pg;
 mod settings;
@@ -13,6 +14,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::init();
     shmem::init();
     monitor::init();
+    columnar::init();
     workers::init();
 }
 
