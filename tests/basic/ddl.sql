@@ -65,7 +65,6 @@ ROLLBACK;
 SELECT * FROM gone;
 ALTER TABLE t RENAME TO renamed;
 ALTER TABLE renamed SET (autovacuum_enabled = off, fillfactor = 90);
-ALTER TABLE renamed SET SCHEMA pg_catalog;
 CREATE SCHEMA other;
 ALTER TABLE renamed SET SCHEMA other;
 SELECT count(*) FROM other.renamed;
