@@ -71,7 +71,7 @@ def installation(request):
 @pytest.fixture(scope="session")
 def shared_server(installation):
     """One server for all small tests."""
-    server = Server(installation, name="shared")
+    server = Server(installation, name="shared", config={"max_worker_processes": "16"})
     try:
         yield server.init().start()
     finally:

@@ -175,5 +175,5 @@ def _same(step, left, right):
 
 def prepare_database(server, name, access_method):
     """A database whose new tables use `access_method`."""
-    server.create_database(name)
+    server.create_database(name, extension=access_method != "heap")
     server.query(f'ALTER DATABASE "{name}" SET default_table_access_method = "{access_method}"')

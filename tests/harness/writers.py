@@ -13,7 +13,7 @@ from .actors import Actor, Divergence
 COLUMNS = "k bigint PRIMARY KEY, v bigint NOT NULL, g int, s text, n numeric"
 INDEXES = ("CREATE INDEX {}_g ON {} (g)",)
 SHARED_KEYS = 2000
-_ROW = "i, i % 1000, i % 17, 'text ' || i % 100, i / 3.0"
+_ROW = "i, i %% 1000, i %% 17, 'text ' || i %% 100, i / 3.0"
 
 
 class Writer(Actor):
@@ -111,10 +111,10 @@ class Writer(Actor):
             cursor.copy_expert(f"COPY {prefix}_{self.pair} FROM STDIN", io.StringIO(text))
 
     def _update_many(self, cursor):
-        self._both(cursor, "UPDATE {} SET v = v + 7, n = n + 1 WHERE g = %s AND k % 50 = %s", (self.random.randrange(17), self.random.randrange(50)))
+        self._both(cursor, "UPDATE {} SET v = v + 7, n = n + 1 WHERE g = %s AND k %% 50 = %s", (self.random.randrange(17), self.random.randrange(50)))
 
     def _delete_many(self, cursor):
-        self._both(cursor, "DELETE FROM {} WHERE k > %s AND k % 40 = %s", (SHARED_KEYS, self.random.randrange(40)))
+        self._both(cursor, "DELETE FROM {} WHERE k > %s AND k %% 40 = %s", (SHARED_KEYS, self.random.randrange(40)))
 
     def _move_many(self, cursor):
         shift = 10**6 + self.random.randrange(10**9)
