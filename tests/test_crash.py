@@ -90,7 +90,7 @@ def test_base_backup(primary, copies):
         cast.play(SECONDS / 4)
     copy.start()
     _check(copy, "restored backup")
-    copy.query(f"INSERT INTO c_{PAIR} SELECT i, 0, 0, 'after', 0 FROM generate_series(5 * 10^17::bigint, 5 * 10^17::bigint + 2000) i", database=PAIR)
+    copy.query(f"INSERT INTO c_{PAIR} SELECT i, 0, 0, 'after', 0 FROM generate_series(500000000000000000, 500000000000002000) i", database=PAIR)
     copy.stop()
     copy.run("pg_checksums", "--check", "-D", copy.data)
     copy.start()
@@ -140,7 +140,7 @@ def test_prepared_transaction_survives(primary):
     connection = primary.connect(PAIR, autocommit=False)
     with connection.cursor() as cursor:
         for prefix in ("h", "c"):
-            cursor.execute(f"INSERT INTO {prefix}_{PAIR} SELECT 7 * 10^17::bigint + i, 0, 0, 'prepared', 0 FROM generate_series(1, 4000) i")
+            cursor.execute(f"INSERT INTO {prefix}_{PAIR} SELECT 700000000000000000 + i, 0, 0, 'prepared', 0 FROM generate_series(1, 4000) i")
             cursor.execute(f"UPDATE {prefix}_{PAIR} SET v = 99 WHERE k < 50")
             cursor.execute(f"DELETE FROM {prefix}_{PAIR} WHERE k BETWEEN 60 AND 70")
             cursor.execute(f"SELECT * FROM {prefix}_{PAIR} WHERE k = 100 FOR UPDATE")

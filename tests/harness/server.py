@@ -152,12 +152,7 @@ class Server:
     def destroy(self):
         """Ends every process and removes every trace."""
         try:
-            if self.running():
-                process.send(self.postmaster.pid, signal.SIGQUIT)
-                try:
-                    self.postmaster.wait(20)
-                except subprocess.TimeoutExpired:
-                    self.crash()
+            self.crash()
             self._remove_shared_memory()
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
