@@ -1,0 +1,135 @@
+//! Byte streams in the companion, a page-filling piece at a time.
+
+use super::encoding::{AlignedBuf, BlobRef, ByteSource, EncodingError};
+use super::key::{Item, KeyRange};
+use super::metapage;
+use super::store::Store;
+use crate::pg::error::OrochiError;
+use crate::pg::heap;
+use crate::pg::snapshot::Snap;
+use crate::pg::tuple::MAX_PAYLOAD;
+use pgrx::pg_sys;
+
+/// Bytes of one piece.
+const PIECE: usize = MAX_PAYLOAD;
+
+/// Writes a byte stream given in parts and returns where it is.
+pub fn write(store: &Store, parts: &[Vec<u8>], cid: pg_sys::CommandId) -> BlobRef {
+    let id = metapage::reserve_blob(store.table());
+    let mut pending = Vec::with_capacity(PIECE);
+    let mut piece = 0;
+    let mut len = 0u64;
+    for part in parts {
+        len += part.len() as u64;
+        let mut rest = part.as_slice();
+        while !rest.is_empty() {
+            let take = rest.len().min(PIECE - pending.len());
+            pending.extend_from_slice(&rest[..take]);
+            rest = &rest[take..];
+            if pending.len() == PIECE {
+                write_piece(store, id, piece, &mut pending, cid);
+                piece += 1;
+            }
+        }
+    }
+    if !pending.is_empty() {
+        write_piece(store, id, piece, &mut pending, cid);
+    }
+    BlobRef { id, len }
+}
+
+fn write_piece(store: &Store, blob: u32, piece: u32, bytes: &mut Vec<u8>, cid: pg_sys::CommandId) {
+    pgrx::check_for_interrupts!();
+    store.insert(Item::Blob { blob, piece }.key(), bytes, cid, 0);
+    bytes.clear();
+}
+
+/// Deletes a byte stream.
+pub fn delete(store: &Store, blob: BlobRef, cid: pg_sys::CommandId) {
+    if blob.len == 0 {
+        return;
+    }
+    let last = ((blob.len - 1) / PIECE as u64) as u32;
+    let mut items = store.scan(KeyRange::pieces(blob.id, 0, last), Snap::any());
+    while let Some(stored) = items.next_any() {
+        pgrx::check_for_interrupts!();
+        heap::delete(store.companion(), stored.pinned.tid(), cid, std::ptr::null_mut(), true, false);
+    }
+}
+
+/// What reading a stored stream can end in.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The bytes are wrong.
+    Encoding(EncodingError),
+    /// The bytes are not there.
+    Missing { piece: u32 },
+}
+
+impl From<EncodingError> for ReadError {
+    fn from(error: EncodingError) -> Self {
+        Self::Encoding(error)
+    }
+}
+
+impl ReadError {
+    /// The error for the user, who is told the table and the `place` in it.
+    pub fn at(self, table: &str, place: &str) -> OrochiError {
+        match self {
+            Self::Encoding(EncodingError::OutOfMemory { bytes }) => OrochiError::OutOfMemory {
+                detail: format!("{bytes} bytes for {place} of columnar table \"{table}\" could not be allocated."),
+            },
+            Self::Encoding(error) => {
+                OrochiError::Corrupted { relation: table.to_owned(), what: format!("{place}: {error}") }
+            }
+            Self::Missing { piece } => OrochiError::Corrupted {
+                relation: table.to_owned(),
+                what: format!("{place}: piece {piece} of its bytes is missing"),
+            },
+        }
+    }
+}
+
+/// Reads ranges of a stored stream.
+pub struct BlobSource<'a> {
+    /// Where it is stored.
+    pub store: &'a Store,
+    /// Which one.
+    pub blob: BlobRef,
+}
+
+impl ByteSource for BlobSource<'_> {
+    type Error = ReadError;
+
+    fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<(), ReadError> {
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.blob.len);
+        let Some(end) = end else {
+            let truncated = EncodingError::Truncated { what: "stripe", needed: offset.saturating_add(len as u64), available: self.blob.len };
+            return Err(truncated.into());
+        };
+        let buffer = into.prepare(len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let first = (offset / PIECE as u64) as u32;
+        let last = ((end - 1) / PIECE as u64) as u32;
+        let mut next = first;
+        // Pieces need no visibility test: whoever sees the stripe's description may read its bytes.
+        let mut items = self.store.scan(KeyRange::pieces(self.blob.id, first, last), Snap::any());
+        while let Some(stored) = items.next_any() {
+            let Item::Blob { piece, .. } = stored.item else { continue };
+            if piece != next {
+                break;
+            }
+            let start = u64::from(piece) * PIECE as u64;
+            let bytes = stored.pinned.payload();
+            let from = offset.saturating_sub(start) as usize;
+            let to = ((end - start) as usize).min(PIECE);
+            let target = (start + from as u64 - offset) as usize;
+            let source = bytes.get(from..to).ok_or(ReadError::Missing { piece })?;
+            buffer[target..target + source.len()].copy_from_slice(source);
+            next += 1;
+        }
+        if next == last + 1 { Ok(()) } else { Err(ReadError::Missing { piece: next }) }
+    }
+}

@@ -1,0 +1,54 @@
+//! How PostgreSQL's types are stored in stripes.
+
+use super::encoding::{ColumnType, Order, Physical};
+use crate::pg::values;
+use pgrx::pg_sys;
+
+/// The stored type of each column of a row descriptor.
+///
+/// # Safety
+/// `desc` must be valid.
+pub unsafe fn column_types(desc: pg_sys::TupleDesc) -> Vec<ColumnType> {
+    // SAFETY: the caller's promise.
+    unsafe { values::attributes(desc) }.iter().map(column_type).collect()
+}
+
+/// The stored type of one column. Dropped columns keep their physical type.
+pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
+    match attribute.attlen {
+        -1 => ColumnType::varlena(alignment(attribute.attalign)),
+        -2 => ColumnType { physical: Physical::CString, order: Order::None },
+        len => ColumnType::fixed(len as u16, order(attribute.atttypid, attribute.attlen)),
+    }
+}
+
+fn alignment(code: std::ffi::c_char) -> u8 {
+    match code as u8 {
+        b'c' => 1,
+        b's' => 2,
+        b'd' => 8,
+        _ => 4,
+    }
+}
+
+/// The order of a type whose default btree order is that of its bytes read as a number.
+fn order(type_oid: pg_sys::Oid, len: i16) -> Order {
+    match type_oid {
+        pg_sys::BOOLOID => Order::Bool,
+        pg_sys::INT2OID
+        | pg_sys::INT4OID
+        | pg_sys::INT8OID
+        | pg_sys::DATEOID
+        | pg_sys::TIMEOID
+        | pg_sys::TIMESTAMPOID
+        | pg_sys::TIMESTAMPTZOID
+        | pg_sys::MONEYOID => Order::Signed,
+        pg_sys::OIDOID => Order::Unsigned,
+        pg_sys::FLOAT4OID => Order::Float4,
+        pg_sys::FLOAT8OID => Order::Float8,
+        _ => {
+            debug_assert!(len != 0);
+            Order::None
+        }
+    }
+}

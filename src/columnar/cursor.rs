@@ -1,0 +1,350 @@
+//! Reading all rows that a snapshot sees: stripe after stripe, then the row store. Works in both directions.
+
+use super::dead_set::DeadSet;
+use super::encoding::{Position, RowBlock};
+use super::key::{Item, KeyRange, MAX_BLOCKS, RowNumber};
+use super::reader::RowReader;
+use super::slot;
+use super::store::Store;
+use super::stripe::{self, OpenStripe};
+use super::{metapage, row, tid};
+use crate::monitor::counters::{self, Counter};
+use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::snapshot::Snap;
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// Virtual blocks of the row store that one unit of a scan covers, at least.
+const UNIT_BLOCKS: u32 = 64;
+/// Units of the row store at most, so that a large table without a row store is not probed too often.
+const ROW_UNITS: u32 = 256;
+
+/// What a scan is divided into; parallel workers take units in turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A stripe of the plan.
+    Stripe(usize),
+    /// Virtual blocks `first..=last` of the row store.
+    Rows(u32, u32),
+}
+
+/// The division of one scan: every process that scans with the same snapshot makes the same one.
+pub struct Plan {
+    stripes: Vec<stripe::Described>,
+    next_block: u32,
+    unit_blocks: u32,
+}
+
+impl Plan {
+    /// Divides the rows that the snapshot sees. `next_block` is where the row numbers end.
+    pub fn new(store: &Store, snapshot: Snap, next_block: u32) -> Result<Self, OrochiError> {
+        let stripes = stripe::list(store, snapshot)?;
+        let unit_blocks = UNIT_BLOCKS.max(next_block.div_ceil(ROW_UNITS));
+        Ok(Self { stripes, next_block, unit_blocks })
+    }
+
+    /// Number of units.
+    pub fn units(&self) -> u64 {
+        self.stripes.len() as u64 + u64::from(self.next_block.div_ceil(self.unit_blocks))
+    }
+
+    /// The stripes, in order.
+    pub fn stripes(&self) -> &[stripe::Described] {
+        &self.stripes
+    }
+
+    /// Description of a stripe of the plan.
+    pub fn describe(&self, index: usize) -> stripe::Described {
+        let described = &self.stripes[index];
+        stripe::Described { meta: described.meta, xmin: described.xmin, tid: described.tid }
+    }
+
+    /// Unit `index`, `None` past the last.
+    pub fn unit(&self, index: u64) -> Option<Unit> {
+        if index >= self.units() {
+            return None;
+        }
+        if let Some(rest) = index.checked_sub(self.stripes.len() as u64) {
+            let first = rest as u32 * self.unit_blocks;
+            return Some(Unit::Rows(first, (first + self.unit_blocks - 1).min(MAX_BLOCKS - 1)));
+        }
+        Some(Unit::Stripe(index as usize))
+    }
+}
+
+/// Decides what a scan reads of a stripe. The default reads everything.
+pub trait Filter {
+    /// False if no row of the stripe can matter.
+    fn wants_stripe(&mut self, _store: &Store, _stripe: &OpenStripe) -> Result<bool, OrochiError> {
+        Ok(true)
+    }
+
+    /// False if no row of the vector can matter.
+    fn wants_vector(&mut self, _store: &Store, _stripe: &OpenStripe, _vector: usize) -> Result<bool, OrochiError> {
+        Ok(true)
+    }
+
+    /// The columns to decode, all if `None`.
+    fn columns(&self) -> Option<Rc<[bool]>> {
+        None
+    }
+}
+
+/// Reads everything.
+pub struct All;
+impl Filter for All {}
+
+/// The unit that is being read.
+enum Open {
+    Stripe(StripeCursor),
+    Rows(RowsCursor),
+}
+
+/// Where a scan is.
+pub struct Cursor<F: Filter> {
+    snapshot: Snap,
+    plan: Plan,
+    filter: F,
+    open: Option<Open>,
+    unit: i64,
+}
+
+/// Gives out units.
+pub trait Units {
+    /// The unit to read after `current` (-1 before the first).
+    fn following(&mut self, current: i64, forward: bool) -> i64;
+}
+
+/// Units one after the other.
+pub struct Sequential;
+impl Units for Sequential {
+    fn following(&mut self, current: i64, forward: bool) -> i64 {
+        if forward { current + 1 } else { current - 1 }
+    }
+}
+
+impl<F: Filter> Cursor<F> {
+    /// Starts before the first row.
+    pub fn new(store: &Store, snapshot: Snap, filter: F, next_block: u32) -> Result<Self, OrochiError> {
+        Ok(Self { snapshot, plan: Plan::new(store, snapshot, next_block)?, filter, open: None, unit: -1 })
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &F {
+        &self.filter
+    }
+
+    /// The filter, to be changed between scans.
+    pub fn filter_mut(&mut self) -> &mut F {
+        &mut self.filter
+    }
+
+    /// Goes back before the first row.
+    pub fn rewind(&mut self) {
+        self.open = None;
+        self.unit = -1;
+    }
+
+    /// Puts the next row into the slot; false after the last one.
+    ///
+    /// # Safety
+    /// `slot` must be one of ours, of the table's row type.
+    pub unsafe fn next(
+        &mut self,
+        store: &Store,
+        units: &mut impl Units,
+        forward: bool,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<bool, OrochiError> {
+        if self.open.is_none() && self.unit == -1 && !forward {
+            self.unit = self.plan.units() as i64;
+        }
+        loop {
+            let found = match &mut self.open {
+                // SAFETY: the caller's promise.
+                Some(Open::Stripe(cursor)) => unsafe { cursor.next(store, &mut self.filter, forward, slot)? },
+                // SAFETY: as above.
+                Some(Open::Rows(cursor)) => unsafe { cursor.next(store, self.snapshot, forward, slot)? },
+                None => false,
+            };
+            if found {
+                // SAFETY: as above.
+                unsafe { (*slot).tts_tableOid = store.table().oid() };
+                return Ok(true);
+            }
+            pgrx::check_for_interrupts!();
+            if !self.advance(store, units, forward)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Opens the next unit; false if there is none.
+    fn advance(&mut self, store: &Store, units: &mut impl Units, forward: bool) -> Result<bool, OrochiError> {
+        self.open = None;
+        let end = self.plan.units() as i64;
+        if (forward && self.unit >= end) || (!forward && self.unit < 0) {
+            return Ok(false);
+        }
+        self.unit = units.following(self.unit, forward);
+        let Some(unit) = u64::try_from(self.unit).ok().and_then(|u| self.plan.unit(u)) else {
+            self.unit = if forward { end } else { -1 };
+            return Ok(false);
+        };
+        self.open = match unit {
+            Unit::Stripe(index) => self.open_stripe(store, index, forward)?.map(Open::Stripe),
+            Unit::Rows(first, last) => Some(Open::Rows(RowsCursor::new(store, self.snapshot, first, last, forward))),
+        };
+        Ok(true)
+    }
+
+    fn open_stripe(&mut self, store: &Store, index: usize, forward: bool) -> Result<Option<StripeCursor>, OrochiError> {
+        let stripe = stripe::open_described(store, self.plan.describe(index))?;
+        if !self.filter.wants_stripe(store, &stripe)? {
+            counters::add(Counter::StripesSkipped, 1);
+            return Ok(None);
+        }
+        counters::add(Counter::StripesScanned, 1);
+        Ok(Some(StripeCursor::new(store, stripe, self.snapshot, self.filter.columns(), forward)))
+    }
+}
+
+/// Reads a stripe.
+struct StripeCursor {
+    reader: RowReader,
+    dead: DeadSet,
+    rows: Option<Rc<RowBlock>>,
+    /// Vector being read; -1 and the number of vectors are the ends.
+    vector: i64,
+    index: i64,
+}
+
+impl StripeCursor {
+    fn new(store: &Store, stripe: Rc<OpenStripe>, snapshot: Snap, columns: Option<Rc<[bool]>>, forward: bool) -> Self {
+        let first = RowNumber(stripe.meta.first_row).block();
+        let last = RowNumber(stripe.meta.last_row).block();
+        let dead = DeadSet::load(store, first, last, snapshot.for_metadata());
+        let vector = if forward { -1 } else { stripe.footer().vector_count() as i64 };
+        Self { reader: RowReader::for_scan(stripe, columns), dead, rows: None, vector, index: 0 }
+    }
+
+    /// # Safety
+    /// As for [`Cursor::next`].
+    unsafe fn next(
+        &mut self,
+        store: &Store,
+        filter: &mut impl Filter,
+        forward: bool,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<bool, OrochiError> {
+        loop {
+            if let Some(rows) = &self.rows {
+                self.index += if forward { 1 } else { -1 };
+                if let Some(number) = usize::try_from(self.index).ok().and_then(|i| rows.get(i)) {
+                    let row = RowNumber(number);
+                    let at = Position { vector: self.vector as u32, index: self.index as u16 };
+                    if self.dead.contains(row) || self.reader.stripe().is_deleted(store, at)? {
+                        continue;
+                    }
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        self.reader.fill(store, at, slot)?;
+                        (*slot).tts_tid = tid::to_tid(row);
+                        slot::set_system(slot, self.reader.system());
+                    }
+                    return Ok(true);
+                }
+            }
+            if !self.next_vector(store, filter, forward)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn next_vector(&mut self, store: &Store, filter: &mut impl Filter, forward: bool) -> Result<bool, OrochiError> {
+        self.rows = None;
+        let count = self.reader.stripe().footer().vector_count() as i64;
+        loop {
+            self.vector = (self.vector + if forward { 1 } else { -1 }).clamp(-1, count);
+            if !(0..count).contains(&self.vector) {
+                return Ok(false);
+            }
+            let stripe = self.reader.stripe().clone();
+            if !filter.wants_vector(store, &stripe, self.vector as usize)? {
+                counters::add(Counter::VectorsSkipped, 1);
+                continue;
+            }
+            counters::add(Counter::VectorsScanned, 1);
+            let rows = stripe.rows(store, self.vector as usize)?;
+            self.index = if forward { -1 } else { rows.len() as i64 };
+            self.rows = Some(rows);
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads a range of the row store. The row numbers and places are read in one go, the rows one by one.
+struct RowsCursor {
+    rows: Vec<(RowNumber, pg_sys::ItemPointerData)>,
+    index: i64,
+}
+
+impl RowsCursor {
+    fn new(store: &Store, snapshot: Snap, first: u32, last: u32, forward: bool) -> Self {
+        let mut rows = Vec::new();
+        let mut items = store.scan(KeyRange::blocks(first, last), snapshot);
+        while let Some(stored) = items.next_visible() {
+            if let Item::Row { row, part: 0 } = stored.item {
+                rows.push((row, stored.pinned.tid()));
+            }
+        }
+        let index = if forward { -1 } else { rows.len() as i64 };
+        Self { rows, index }
+    }
+
+    /// # Safety
+    /// As for [`Cursor::next`].
+    unsafe fn next(
+        &mut self,
+        store: &Store,
+        snapshot: Snap,
+        forward: bool,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<bool, OrochiError> {
+        loop {
+            self.index = (self.index + if forward { 1 } else { -1 }).clamp(-1, self.rows.len() as i64);
+            let Some((row, at)) = usize::try_from(self.index).ok().and_then(|i| self.rows.get(i)) else {
+                return Ok(false);
+            };
+            let Some(stored) = store.fetch(*at, snapshot) else { continue };
+            if !stored.visible() || stored.item != (Item::Row { row: *row, part: 0 }) {
+                continue;
+            }
+            // SAFETY: the caller's promise; the tuple is made in the slot's own context.
+            unsafe {
+                let old = pg_sys::MemoryContextSwitchTo((*slot).tts_mcxt);
+                let tuple = row::tuple(store, *row, &stored);
+                pg_sys::MemoryContextSwitchTo(old);
+                slot::store_tuple(slot, tuple?);
+            }
+            return Ok(true);
+        }
+    }
+}
+
+/// Raises an error if the table was rewritten by a transaction that the snapshot does not see.
+pub fn check_rewrite(store: &Store, snapshot: Snap) {
+    let Some(meta) = metapage::read(store.table()) else { return };
+    if meta.rewrite_xid == 0 || snapshot.kind() != crate::pg::snapshot::Kind::Mvcc {
+        return;
+    }
+    let xid = pg_sys::TransactionId::from(meta.rewrite_xid as u32);
+    // SAFETY: pure tests. The full transaction id guards against a counter that has wrapped around.
+    let recent = unsafe {
+        let next = pg_sys::ReadNextFullTransactionId().value;
+        next - meta.rewrite_xid < (1 << 31) && !pg_sys::TransactionIdIsCurrentTransactionId(xid)
+    };
+    if recent && snapshot.does_not_see(xid) {
+        Err::<(), _>(OrochiError::RewrittenSince { relation: store.table().name() }).or_raise();
+    }
+}

@@ -1,0 +1,35 @@
+//! Marks on stripe rows that a snapshot sees, for a range of virtual blocks.
+
+use super::key::{Item, KeyRange, RowNumber};
+use super::store::Store;
+use crate::pg::snapshot::Snap;
+
+/// Row numbers, ascending.
+#[derive(Default)]
+pub struct DeadSet(Vec<u64>);
+
+impl DeadSet {
+    /// Reads the marks of the blocks `first..=last`.
+    pub fn load(store: &Store, first: u32, last: u32, snapshot: Snap) -> Self {
+        let mut rows = Vec::new();
+        let mut items = store.scan(KeyRange::blocks(first, last), snapshot);
+        while let Some(stored) = items.next_visible() {
+            if let Item::Dead(row) = stored.item {
+                rows.push(row.0);
+            }
+        }
+        Self(rows)
+    }
+
+    /// True if there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if the row is marked.
+    #[inline]
+    pub fn contains(&self, row: RowNumber) -> bool {
+        !self.0.is_empty() && self.0.binary_search(&row.0).is_ok()
+    }
+}

@@ -1,0 +1,253 @@
+//! One column of a stripe that is being written.
+
+use super::bytes::{align_up, checksum, reserve};
+use super::compress::VectorCompressor;
+use super::directory::{ENCODING_PLAIN, VectorEntry};
+use super::types::{ColumnType, MAX_VECTOR_ROWS, Physical, Value, stride};
+use super::vector::{encode_plain, varlena_len};
+use super::zone::{Zone, zone_of};
+use super::{EncodingError, Result};
+
+/// Why a value does not fit its column; the caller adds which column.
+type Defect = &'static str;
+
+/// Bytes that a writer holds, kept up to date where buffers grow.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Bytes allocated by all columns.
+    pub held: usize,
+    /// Bytes of the rows in the open vector.
+    pub pending: usize,
+}
+
+impl Meter {
+    /// Makes room in one of a column's buffers.
+    #[inline]
+    fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
+        if vec.capacity() - vec.len() < extra { self.grow(vec, extra) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn grow<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
+        let before = vec.capacity();
+        reserve(vec, extra)?;
+        self.held += (vec.capacity() - before) * size_of::<T>();
+        Ok(())
+    }
+
+    /// Empties a buffer, and frees it if it is larger than `limit` bytes.
+    fn reset<T>(&mut self, vec: &mut Vec<T>, limit: usize) {
+        vec.clear();
+        let held = vec.capacity() * size_of::<T>();
+        if held > limit {
+            *vec = Vec::new();
+            self.held -= held;
+        }
+    }
+}
+
+/// What closing a vector works with, shared by all columns.
+pub(super) struct Workspace {
+    pub compressor: VectorCompressor,
+    /// The vector as it is before compression.
+    pub plain: Vec<u8>,
+    /// Buffers larger than this are given back after use.
+    pub keep: usize,
+}
+
+/// A column's closed vectors and the values of the open one.
+#[derive(Debug)]
+pub(super) struct ColumnWriter {
+    column_type: ColumnType,
+    /// Stored bytes of closed vectors.
+    stored: Vec<u8>,
+    entries: Vec<VectorEntry>,
+    raw_len: u64,
+    null_count: u32,
+    zone: Option<Zone>,
+    /// Values of the open vector, padded as on disk.
+    data: Vec<u8>,
+    /// Ends of its values in `data`; unused for fixed lengths.
+    ends: Vec<u32>,
+    /// Its NULL bitmap; empty until there is a NULL.
+    nulls: Vec<u8>,
+    vector_nulls: u16,
+}
+
+/// A finished column.
+pub(super) struct ColumnParts {
+    pub column_type: ColumnType,
+    pub stored: Vec<u8>,
+    pub entries: Vec<VectorEntry>,
+    pub raw_len: u64,
+    pub null_count: u32,
+    pub zone: Option<Zone>,
+}
+
+impl ColumnWriter {
+    pub fn new(column_type: ColumnType) -> Self {
+        ColumnWriter {
+            column_type,
+            stored: Vec::new(),
+            entries: Vec::new(),
+            raw_len: 0,
+            null_count: 0,
+            zone: None,
+            data: Vec::new(),
+            ends: Vec::new(),
+            nulls: Vec::new(),
+            vector_nulls: 0,
+        }
+    }
+
+    /// Appends the value of row `row` of the open vector; `column` is for errors.
+    #[inline]
+    pub fn push(&mut self, column: usize, row: usize, value: Value<'_>, meter: &mut Meter) -> Result<()> {
+        match (self.column_type.physical, value) {
+            (_, Value::Null) => self.push_null(row, meter),
+            (Physical::Fixed { len: 8 }, Value::Word(word)) => self.push_array(word.to_le_bytes(), meter),
+            (Physical::Fixed { len: 4 }, Value::Word(word)) => self.push_array((word as u32).to_le_bytes(), meter),
+            (Physical::Fixed { len: 2 }, Value::Word(word)) => self.push_array((word as u16).to_le_bytes(), meter),
+            (Physical::Fixed { len: 1 }, Value::Word(word)) => self.push_array([word as u8], meter),
+            (_, Value::Bytes(bytes)) => self.push_bytes(column, bytes, meter),
+            (_, Value::Word(_)) => Err(invalid(column, "a word is no value of this type")),
+        }
+    }
+
+    #[inline]
+    fn push_array<const LEN: usize>(&mut self, bytes: [u8; LEN], meter: &mut Meter) -> Result<()> {
+        meter.reserve(&mut self.data, LEN)?;
+        self.data.extend_from_slice(&bytes);
+        meter.pending += LEN;
+        Ok(())
+    }
+
+    fn push_null(&mut self, row: usize, meter: &mut Meter) -> Result<()> {
+        if self.nulls.is_empty() {
+            meter.reserve(&mut self.nulls, MAX_VECTOR_ROWS / 8)?;
+            self.nulls.resize(MAX_VECTOR_ROWS / 8, 0);
+        }
+        if let Some(byte) = self.nulls.get_mut(row / 8) {
+            *byte |= 1 << (row % 8);
+        }
+        self.vector_nulls += 1;
+        match self.column_type.physical {
+            Physical::Fixed { len } => self.push_padded(&[], stride(len), meter),
+            Physical::Varlena { .. } | Physical::CString => self.push_end(meter),
+        }
+    }
+
+    fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
+        let padding = self.padding(bytes).map_err(|detail| invalid(column, detail))?;
+        match self.column_type.physical {
+            Physical::Fixed { len } => self.push_padded(bytes, stride(len), meter),
+            Physical::Varlena { .. } | Physical::CString => {
+                meter.reserve(&mut self.data, padding + bytes.len())?;
+                self.data.resize(self.data.len() + padding, 0);
+                self.data.extend_from_slice(bytes);
+                meter.pending += padding + bytes.len();
+                self.push_end(meter)
+            }
+        }
+    }
+
+    /// Bytes of padding that a value needs in front of it, if it is one of the column's type.
+    fn padding(&self, bytes: &[u8]) -> Result<usize, Defect> {
+        match self.column_type.physical {
+            Physical::Fixed { len } if bytes.len() == usize::from(len) => Ok(0),
+            Physical::Fixed { .. } => Err("its length is not that of the type"),
+            Physical::CString if bytes.last() == Some(&0) => Ok(0),
+            Physical::CString => Err("it does not end with a NUL byte"),
+            Physical::Varlena { align } => match varlena_len(bytes) {
+                Some(len) if len != bytes.len() => Err("its length is not that of its header"),
+                Some(len) if bytes.first().is_some_and(|byte| byte & 1 == 0) => {
+                    if len < 4 { Err("its header is cut off") } else { Ok(self.data.len().wrapping_neg() % usize::from(align)) }
+                }
+                Some(_) => Ok(0),
+                None => Err("it is stored elsewhere or has no header"),
+            },
+        }
+    }
+
+    fn push_padded(&mut self, bytes: &[u8], len: usize, meter: &mut Meter) -> Result<()> {
+        meter.reserve(&mut self.data, len)?;
+        let end = self.data.len() + len;
+        self.data.extend_from_slice(bytes);
+        self.data.resize(end, 0);
+        meter.pending += len;
+        Ok(())
+    }
+
+    fn push_end(&mut self, meter: &mut Meter) -> Result<()> {
+        meter.reserve(&mut self.ends, 1)?;
+        self.ends.push(vector_len(self.data.len())?);
+        meter.pending += size_of::<u32>();
+        Ok(())
+    }
+
+    /// Closes the open vector, which has `rows` rows.
+    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter) -> Result<()> {
+        let nulls = usize::from(self.vector_nulls);
+        let bitmap = if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
+        let zone = zone_of(self.column_type, &self.data, bitmap);
+        let plain = if nulls == rows {
+            &[]
+        } else if bitmap.is_empty() && self.ends.is_empty() {
+            self.data.as_slice()
+        } else {
+            workspace.plain.clear();
+            encode_plain(bitmap, &self.ends, &self.data, &mut workspace.plain)?;
+            workspace.plain.as_slice()
+        };
+        let raw_len = vector_len(plain.len())?;
+        let (compression, stored) = workspace.compressor.compress(plain)?;
+        meter.reserve(&mut self.stored, stored.len())?;
+        meter.reserve(&mut self.entries, 1)?;
+        self.entries.push(VectorEntry {
+            offset: self.stored.len() as u64,
+            stored_len: vector_len(stored.len())?,
+            raw_len,
+            rows: rows as u16,
+            null_count: self.vector_nulls,
+            encoding: ENCODING_PLAIN,
+            compression,
+            checksum: checksum(stored),
+            zone,
+        });
+        self.stored.extend_from_slice(stored);
+        self.raw_len += u64::from(raw_len);
+        self.null_count += u32::from(self.vector_nulls);
+        self.zone = self.zone.into_iter().chain(zone).reduce(Zone::union);
+        self.reset(workspace, meter);
+        Ok(())
+    }
+
+    fn reset(&mut self, workspace: &mut Workspace, meter: &mut Meter) {
+        meter.reset(&mut self.data, workspace.keep);
+        meter.reset(&mut self.ends, usize::MAX);
+        if self.vector_nulls > 0 {
+            self.nulls.fill(0);
+        }
+        self.vector_nulls = 0;
+        if workspace.plain.capacity() > workspace.keep {
+            workspace.plain = Vec::new();
+        }
+        workspace.compressor.trim(workspace.keep);
+    }
+
+    /// What goes into the stripe, once the last vector is closed.
+    pub fn into_parts(self) -> ColumnParts {
+        let ColumnWriter { column_type, stored, entries, raw_len, null_count, zone, .. } = self;
+        ColumnParts { column_type, stored, entries, raw_len, null_count, zone }
+    }
+}
+
+fn invalid(column: usize, detail: Defect) -> EncodingError {
+    EncodingError::InvalidValue { column, detail }
+}
+
+/// A length within a vector as it is stored.
+fn vector_len(len: usize) -> Result<u32> {
+    let too_large = |_| EncodingError::TooLarge { what: "vector", len: len as u64, limit: u32::MAX.into() };
+    u32::try_from(len).map_err(too_large)
+}

@@ -1,0 +1,155 @@
+//! The directory of a column: where its vectors are and what is known about them.
+
+use super::bytes::{Cursor, checksum, with_capacity};
+use super::compress::Method;
+use super::footer::Footer;
+use super::types::{ColumnType, Order};
+use super::vector::Layout;
+use super::zone::Zone;
+use super::{EncodingError, Result};
+
+const WHAT: &str = "column directory";
+
+/// Bytes of an entry without and with a zone.
+const ENTRY_LEN: usize = 20;
+const ZONE_LEN: usize = 16;
+
+/// The code of the only encoding there is: values as they came.
+pub(super) const ENCODING_PLAIN: u8 = 0;
+
+/// A vector of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorEntry {
+    /// Where its bytes start in the stripe.
+    pub offset: u64,
+    /// Bytes in the stripe.
+    pub stored_len: u32,
+    /// Bytes once decompressed.
+    pub raw_len: u32,
+    /// Rows, NULLs included.
+    pub rows: u16,
+    /// Rows that are NULL.
+    pub null_count: u16,
+    /// How values are laid out.
+    pub encoding: u8,
+    /// How the laid-out values are compressed.
+    pub compression: Method,
+    /// XXH3-64 of the stored bytes.
+    pub checksum: u64,
+    /// Least and greatest value; `None` if all are NULL or the column is not ordered.
+    pub zone: Option<Zone>,
+}
+
+impl VectorEntry {
+    /// Appends the entry; its offset and rows follow from its place.
+    pub(super) fn encode(&self, order: Order, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.stored_len.to_le_bytes());
+        out.extend_from_slice(&self.raw_len.to_le_bytes());
+        out.extend_from_slice(&self.null_count.to_le_bytes());
+        out.extend_from_slice(&[self.encoding, self.compression.code()]);
+        out.extend_from_slice(&self.checksum.to_le_bytes());
+        put_zone(order, self.zone, out);
+    }
+
+    fn decode(cursor: &mut Cursor<'_>, column: ColumnType, offset: u64, rows: u16) -> Result<Self> {
+        let stored_len = cursor.u32()?;
+        let raw_len = cursor.u32()?;
+        let null_count = cursor.u16()?;
+        let encoding = cursor.u8()?;
+        let compression = Method::from_code(cursor.u8()?)?;
+        let checksum = cursor.u64()?;
+        let zone = get_zone(cursor, column.order, null_count < rows)?;
+        let entry = VectorEntry { offset, stored_len, raw_len, rows, null_count, encoding, compression, checksum, zone };
+        match entry.defect(column) {
+            _ if encoding != ENCODING_PLAIN => Err(EncodingError::UnknownCode { what: "vector encoding", code: encoding }),
+            Some(detail) => Err(EncodingError::inconsistent(WHAT, detail)),
+            None => Ok(entry),
+        }
+    }
+
+    fn defect(&self, column: ColumnType) -> Option<&'static str> {
+        let (rows, nulls) = (usize::from(self.rows), usize::from(self.null_count));
+        if nulls > rows {
+            return Some("a vector has more NULLs than rows");
+        }
+        if nulls == rows && self.raw_len != 0 {
+            return Some("a vector of NULLs has bytes");
+        }
+        if nulls < rows && !Layout::new(column.physical, rows, nulls).accepts(column.physical, rows, self.raw_len as usize) {
+            return Some("the length of a vector does not fit its rows");
+        }
+        match self.compression {
+            Method::None if self.stored_len != self.raw_len => Some("a vector that is not compressed has two lengths"),
+            Method::Lz4 | Method::Zstd if self.stored_len >= self.raw_len => Some("a compressed vector has not shrunk"),
+            _ => None,
+        }
+    }
+}
+
+/// Appends the zone of an ordered column, zeros if there is none.
+pub(super) fn put_zone(order: Order, zone: Option<Zone>, out: &mut Vec<u8>) {
+    if order != Order::None {
+        let zone = zone.unwrap_or(Zone { min: 0, max: 0 });
+        out.extend_from_slice(&zone.min.to_le_bytes());
+        out.extend_from_slice(&zone.max.to_le_bytes());
+    }
+}
+
+/// Reads what [`put_zone`] wrote; `has_values` says whether a zone is meant.
+pub(super) fn get_zone(cursor: &mut Cursor<'_>, order: Order, has_values: bool) -> Result<Option<Zone>> {
+    if order == Order::None {
+        return Ok(None);
+    }
+    let zone = Zone { min: cursor.u64()?, max: cursor.u64()? };
+    match has_values {
+        true if zone.min > zone.max => Err(EncodingError::inconsistent("zone map", "its minimum exceeds its maximum")),
+        true => Ok(Some(zone)),
+        false => Ok(None),
+    }
+}
+
+/// Bytes of the directory of a column with `vectors` vectors.
+pub(super) fn directory_len(order: Order, vectors: usize) -> usize {
+    vectors * if order == Order::None { ENTRY_LEN } else { ENTRY_LEN + ZONE_LEN }
+}
+
+/// The vectors of one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDirectory {
+    entries: Vec<VectorEntry>,
+}
+
+impl ColumnDirectory {
+    /// Parses the directory of a column, whose bytes lie where [`Footer::directory_range`] says.
+    pub fn parse(bytes: &[u8], footer: &Footer, column: usize) -> Result<Self> {
+        let owner = footer.column(column)?;
+        if checksum(bytes) != owner.directory_checksum {
+            return Err(EncodingError::Checksum { what: WHAT });
+        }
+        let mut cursor = Cursor::new(bytes, WHAT);
+        let mut entries = with_capacity(footer.vector_count())?;
+        let mut offset = owner.data_offset;
+        let mut null_count = 0;
+        for rows in footer.vector_rows() {
+            let entry = VectorEntry::decode(&mut cursor, owner.column_type, offset, rows)?;
+            offset = offset.saturating_add(entry.stored_len.into());
+            null_count += u32::from(entry.null_count);
+            entries.push(entry);
+        }
+        cursor.finish()?;
+        if offset != owner.data_offset + owner.data_len || null_count != owner.null_count {
+            return Err(EncodingError::inconsistent(WHAT, "its vectors do not add up to the column"));
+        }
+        Ok(ColumnDirectory { entries })
+    }
+
+    /// All vectors in order.
+    pub fn entries(&self) -> &[VectorEntry] {
+        &self.entries
+    }
+
+    /// Vector `index`.
+    pub fn entry(&self, index: usize) -> Result<&VectorEntry> {
+        self.entries.get(index).ok_or(EncodingError::OutOfRange { what: "vector", index: index as u64 })
+    }
+}

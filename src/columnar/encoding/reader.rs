@@ -1,0 +1,84 @@
+//! Reading parts of a stripe from wherever it is stored.
+
+use super::footer::{Footer, Position};
+use super::row_numbers::RowBlock;
+use super::types::ColumnType;
+use super::vector::{Vector, decode_vector};
+use super::{AlignedBuf, ColumnDirectory, EncodingError, VectorEntry};
+
+/// Where the bytes of a stripe come from.
+pub trait ByteSource {
+    type Error: From<EncodingError>;
+
+    /// Makes `into` the `len` bytes from `offset` of the stripe on.
+    fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<(), Self::Error>;
+}
+
+/// Reads the footer from where the stripe's metadata says it is.
+pub fn read_footer<S: ByteSource>(
+    source: &mut S,
+    offset: u64,
+    len: usize,
+    scratch: &mut AlignedBuf,
+) -> Result<Footer, S::Error> {
+    source.read(offset, len, scratch)?;
+    let footer = Footer::parse(scratch.as_slice())?;
+    if footer.offset() == offset {
+        Ok(footer)
+    } else {
+        Err(EncodingError::inconsistent("stripe footer", "it does not start where the columns end").into())
+    }
+}
+
+/// Reads the directory of a column.
+pub fn read_directory<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    column: usize,
+    scratch: &mut AlignedBuf,
+) -> Result<ColumnDirectory, S::Error> {
+    let (offset, len) = footer.directory_range(column)?;
+    source.read(offset, len, scratch)?;
+    Ok(ColumnDirectory::parse(scratch.as_slice(), footer, column)?)
+}
+
+/// Reads a vector into `buffer`. At most `max_raw` bytes are decompressed.
+pub fn read_vector<S: ByteSource>(
+    source: &mut S,
+    column: &ColumnType,
+    entry: &VectorEntry,
+    max_raw: usize,
+    scratch: &mut AlignedBuf,
+    buffer: AlignedBuf,
+) -> Result<Vector, S::Error> {
+    source.read(entry.offset, entry.stored_len as usize, scratch)?;
+    Ok(decode_vector(column, entry, scratch.as_slice(), max_raw, buffer)?)
+}
+
+/// Reads the row numbers of a vector, which takes no I/O if they are consecutive.
+pub fn read_row_block<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    vector: usize,
+    scratch: &mut AlignedBuf,
+) -> Result<RowBlock, S::Error> {
+    match footer.row_block_range(vector) {
+        None => Ok(footer.row_block(vector, &[])?),
+        Some((offset, len)) => {
+            source.read(offset, len, scratch)?;
+            Ok(footer.row_block(vector, scratch.as_slice())?)
+        }
+    }
+}
+
+/// Finds the row with a number, if the stripe has one.
+pub fn find_row<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    row_number: u64,
+    scratch: &mut AlignedBuf,
+) -> Result<Option<Position>, S::Error> {
+    let Some(vector) = footer.vector_with(row_number) else { return Ok(None) };
+    let block = read_row_block(source, footer, vector, scratch)?;
+    Ok(block.find(row_number).map(|index| Position { vector: vector as u32, index }))
+}

@@ -1,0 +1,188 @@
+//! Tests of the format as a whole: stripes are written, read back and damaged.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod corruption;
+mod limits;
+mod parts;
+mod round_trip;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What tests let a vector decompress to.
+pub const MAX_RAW: usize = 64 << 20;
+
+/// A stripe in memory.
+pub struct MemorySource<'a>(pub &'a [u8]);
+
+impl ByteSource for MemorySource<'_> {
+    type Error = EncodingError;
+
+    fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<()> {
+        let bytes = self.0.get(offset as usize..).and_then(|rest| rest.get(..len));
+        let bytes = bytes.ok_or(EncodingError::Truncated { what: "blob", needed: len as u64, available: 0 })?;
+        into.prepare(len)?.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A column of owned values, `None` for NULL.
+pub type Values = Vec<Option<Vec<u8>>>;
+
+/// Columns with their types, and the row numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    pub types: Vec<ColumnType>,
+    pub columns: Vec<Values>,
+    pub numbers: Vec<u64>,
+}
+
+/// A variable-length value around `payload`, with a short header where it fits unless `long`.
+pub fn varlena(payload: &[u8], long: bool) -> Vec<u8> {
+    let mut value = match u8::try_from(payload.len() + 1) {
+        Ok(len) if len < 0x80 && !long => vec![len << 1 | 1],
+        _ => ((payload.len() as u32 + 4) << 2).to_le_bytes().to_vec(),
+    };
+    value.extend_from_slice(payload);
+    value
+}
+
+pub fn write(table: &Table, compression: Compression, limits: Limits) -> Result<Finished> {
+    let mut writer = StripeWriter::new(&table.types, compression, limits)?;
+    for (row, number) in table.numbers.iter().enumerate() {
+        writer.push_row(*number, |column| match &table.columns[column][row] {
+            None => Value::Null,
+            Some(bytes) if row % 2 == 0 && matches!(table.types[column].physical, Physical::Fixed { len: 1 | 2 | 4 | 8 }) => {
+                let mut word = [0xee; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                Value::Word(u64::from_le_bytes(word))
+            }
+            Some(bytes) => Value::Bytes(bytes),
+        })?;
+    }
+    writer.finish()
+}
+
+/// The stripe's bytes and where its footer is.
+pub fn stripe(finished: &Finished) -> (Vec<u8>, u64, usize) {
+    let bytes = finished.pieces.concat();
+    assert_eq!(bytes.len() as u64, finished.summary.len);
+    (bytes, finished.summary.footer_offset, finished.summary.footer_len as usize)
+}
+
+/// Reads everything back.
+pub fn read(bytes: &[u8], footer_offset: u64, footer_len: usize) -> Result<Table> {
+    let (mut source, mut scratch) = (MemorySource(bytes), AlignedBuf::new());
+    let footer = read_footer(&mut source, footer_offset, footer_len, &mut scratch)?;
+    let mut table =
+        Table { types: footer.columns().iter().map(|column| column.column_type).collect(), columns: vec![], numbers: vec![] };
+    for column in 0..table.types.len() {
+        let directory = read_directory(&mut source, &footer, column, &mut scratch)?;
+        let mut values = Vec::new();
+        for entry in directory.entries() {
+            let vector = read_vector(&mut source, &table.types[column], entry, MAX_RAW, &mut scratch, AlignedBuf::new())?;
+            check_vector(&vector, &table.types[column], entry);
+            values.extend((0..vector.len()).map(|index| vector.get(index).map(<[u8]>::to_vec)));
+        }
+        table.columns.push(values);
+    }
+    for vector in 0..footer.vector_count() {
+        let block = read_row_block(&mut source, &footer, vector, &mut scratch)?;
+        table.numbers.extend((0..block.len()).map(|index| block.get(index).unwrap()));
+    }
+    Ok(table)
+}
+
+/// What holds of every decoded vector: alignment, zones, agreement of the ways to look at it.
+fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
+    assert_eq!((vector.len(), vector.null_count()), (entry.rows.into(), entry.null_count.into()));
+    assert!(vector.get(vector.len()).is_none() && vector.is_null(vector.len()));
+    let mut zone: Option<Zone> = None;
+    for index in 0..vector.len() {
+        let Some(value) = vector.get(index) else {
+            assert!(vector.is_null(index));
+            continue;
+        };
+        let align = match column.physical {
+            Physical::Fixed { len } => 1 << (len.trailing_zeros().min(3)),
+            Physical::Varlena { align } if value[0] & 1 == 0 => align.into(),
+            _ => 1,
+        };
+        assert_eq!(value.as_ptr() as usize % align, 0);
+        if let Some(key) = order_key(column.order, value) {
+            let seen = zone.get_or_insert(Zone { min: key, max: key });
+            *seen = Zone { min: seen.min.min(key), max: seen.max.max(key) };
+        }
+        if let Some((data, stride)) = vector.fixed() {
+            assert_eq!(&data[index * stride..][..value.len()], value);
+        }
+    }
+    assert_eq!(zone, entry.zone);
+}
+
+pub fn any_type() -> impl Strategy<Value = ColumnType> {
+    let ordered = prop_oneof![Just(Order::Signed), Just(Order::Unsigned)];
+    prop_oneof![
+        (1u16..40).prop_map(|len| ColumnType::fixed(len, Order::None)),
+        Just(ColumnType::fixed(1, Order::Bool)),
+        (prop_oneof![Just(1), Just(2), Just(4), Just(8)], ordered).prop_map(|(len, order)| ColumnType::fixed(len, order)),
+        Just(ColumnType::fixed(4, Order::Float4)),
+        Just(ColumnType::fixed(8, Order::Float8)),
+        prop_oneof![Just(1), Just(2), Just(4), Just(8)].prop_map(ColumnType::varlena),
+        Just(ColumnType { physical: Physical::CString, order: Order::None }),
+    ]
+}
+
+fn any_value(physical: Physical) -> BoxedStrategy<Vec<u8>> {
+    let bytes = |len| vec(prop_oneof![Just(0u8), any::<u8>()], len);
+    match physical {
+        Physical::Fixed { len } => bytes(usize::from(len)..=usize::from(len)).boxed(),
+        Physical::Varlena { .. } => {
+            let lens = prop_oneof![4 => 0..20usize, 1 => 100..400usize];
+            (lens.prop_flat_map(move |len| bytes(len..=len)), any::<bool>()).prop_map(|(payload, long)| varlena(&payload, long)).boxed()
+        }
+        Physical::CString => vec(1u8.., 0..20)
+            .prop_map(|mut text| {
+                text.push(0);
+                text
+            })
+            .boxed(),
+    }
+}
+
+fn any_column(column: ColumnType, rows: usize) -> impl Strategy<Value = Values> {
+    let value = any_value(column.physical);
+    prop_oneof![Just(0.0), Just(0.3), Just(1.0)].prop_flat_map(move |nulls: f64| {
+        vec(proptest::option::weighted(1.0 - nulls, value.clone()), rows..=rows)
+    })
+}
+
+/// A table of up to `max_columns` columns and `max_rows` rows, at least one.
+pub fn any_table(max_columns: usize, max_rows: usize) -> impl Strategy<Value = Table> {
+    (vec(any_type(), 0..=max_columns), 1..=max_rows, any::<u32>(), any::<bool>()).prop_flat_map(
+        |(types, rows, first, gaps)| {
+            let columns: Vec<_> = types.iter().map(|column| any_column(*column, rows)).collect();
+            let gap = if gaps { prop_oneof![5 => 1..2u64, 1 => 1..1000u64, 1 => 1..1u64 << 40].boxed() } else { Just(1).boxed() };
+            (Just(types), columns, vec(gap, rows..=rows)).prop_map(move |(types, columns, gaps)| {
+                let mut number = u64::from(first);
+                let numbers = gaps.iter().map(|gap| std::mem::replace(&mut number, number + gap)).collect();
+                Table { types, columns, numbers }
+            })
+        },
+    )
+}
+
+pub fn any_compression() -> impl Strategy<Value = Compression> {
+    prop_oneof![
+        Just(Compression::None),
+        Just(Compression::Lz4),
+        prop_oneof![Just(1), Just(3), Just(19)].prop_map(|level| Compression::Zstd { level }),
+    ]
+}
+
+pub fn any_limits() -> impl Strategy<Value = Limits> {
+    (prop_oneof![Just(1024usize), 1..100usize], prop_oneof![Just(1usize << 20), 1..5000usize])
+        .prop_map(|(vector_rows, vector_bytes)| Limits { vector_rows, vector_bytes, ..Limits::default() })
+}

@@ -1,0 +1,208 @@
+//! Writing a stripe.
+
+use super::bytes::{checksum, reserve, with_capacity};
+use super::column::{ColumnParts, ColumnWriter, Meter, Workspace};
+use super::compress::VectorCompressor;
+use super::footer::{ColumnEntry, Footer};
+use super::row_numbers::{RowBlockEntry, RowNumbers, encode_block};
+use super::types::{ColumnType, Compression, Limits, MAX_COLUMNS, Value};
+use super::{EncodingError, Result};
+
+/// Collects rows and turns them into a stripe.
+///
+/// Vectors are compressed as they fill up, so the writer holds little more than the stripe will have on disk. After an
+/// error the writer cannot be used: a row may have reached some columns only.
+pub struct StripeWriter {
+    columns: Vec<ColumnWriter>,
+    limits: Limits,
+    workspace: Workspace,
+    meter: Meter,
+    /// Row numbers of the open vector.
+    numbers: Vec<u64>,
+    row_blocks: Vec<u8>,
+    row_entries: Vec<RowBlockEntry>,
+    /// Rows before each vector, closed ones only, and their rows at the end.
+    starts: Vec<u32>,
+    first_row: Option<u64>,
+    last_row: u64,
+    rows: u32,
+    failed: bool,
+}
+
+/// What the stripe's metadata has to say about a stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StripeSummary {
+    pub row_count: u32,
+    pub column_count: u16,
+    /// Number of the first row.
+    pub first_row: u64,
+    /// Number of the last row.
+    pub last_row: u64,
+    /// Bytes of all vectors before compression.
+    pub raw_bytes: u64,
+    /// Bytes of the stripe.
+    pub len: u64,
+    /// Where the footer starts; it ends with the stripe.
+    pub footer_offset: u64,
+    pub footer_len: u32,
+}
+
+/// A finished stripe.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its bytes, in pieces to be stored one after the other.
+    pub pieces: Vec<Vec<u8>>,
+    pub summary: StripeSummary,
+}
+
+impl StripeWriter {
+    /// A writer for rows of the given columns.
+    pub fn new(types: &[ColumnType], compression: Compression, limits: Limits) -> Result<Self> {
+        limits.validate()?;
+        if types.len() > MAX_COLUMNS {
+            return Err(EncodingError::InvalidType { column: MAX_COLUMNS, detail: "a stripe has at most 1600 columns" });
+        }
+        let mut columns = with_capacity(types.len())?;
+        for (column, column_type) in types.iter().enumerate() {
+            if let Some(detail) = column_type.defect() {
+                return Err(EncodingError::InvalidType { column, detail });
+            }
+            columns.push(ColumnWriter::new(*column_type));
+        }
+        let mut starts = with_capacity(1)?;
+        starts.push(0);
+        let compressor = VectorCompressor::new(compression)?;
+        Ok(StripeWriter {
+            columns,
+            limits,
+            workspace: Workspace { compressor, plain: Vec::new(), keep: limits.vector_bytes },
+            meter: Meter::default(),
+            numbers: with_capacity(limits.vector_rows)?,
+            row_blocks: Vec::new(),
+            row_entries: Vec::new(),
+            starts,
+            first_row: None,
+            last_row: 0,
+            rows: 0,
+            failed: false,
+        })
+    }
+
+    /// Appends a row, whose number exceeds that of the row before. `value` is asked for each column in turn.
+    pub fn push_row<'a>(&mut self, row_number: u64, mut value: impl FnMut(usize) -> Value<'a>) -> Result<()> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Err(EncodingError::WriterFailed);
+        }
+        if self.first_row.is_some() && row_number <= self.last_row {
+            return Err(EncodingError::RowOrder { previous: self.last_row, next: row_number });
+        }
+        let rows = self.rows.checked_add(1).ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
+        let index = self.numbers.len();
+        for (column, writer) in self.columns.iter_mut().enumerate() {
+            writer.push(column, index, value(column), &mut self.meter)?;
+        }
+        self.numbers.push(row_number);
+        self.first_row.get_or_insert(row_number);
+        self.last_row = row_number;
+        self.rows = rows;
+        if self.numbers.len() >= self.limits.vector_rows || self.meter.pending >= self.limits.vector_bytes {
+            self.close_vector()?;
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        let numbers = self.numbers.capacity() * size_of::<u64>() + self.row_blocks.capacity();
+        let entries = size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
+        let columns = size_of_val(self.columns.as_slice());
+        let workspace = self.workspace.plain.capacity() + self.workspace.compressor.memory();
+        self.meter.held + numbers + entries + columns + workspace
+    }
+
+    /// Whether it is time to finish the stripe: it has `row_limit` rows, or holds the bytes that its limits allow.
+    pub fn should_flush(&self, row_limit: u32) -> bool {
+        self.rows > 0 && (self.rows >= row_limit || self.memory() >= self.limits.stripe_bytes)
+    }
+
+    /// Closes the stripe. A stripe without rows is an error.
+    pub fn finish(mut self) -> Result<Finished> {
+        if self.failed {
+            return Err(EncodingError::WriterFailed);
+        }
+        let first_row = self.first_row.ok_or(EncodingError::RowCount { rows: 0 })?;
+        if !self.numbers.is_empty() {
+            self.close_vector()?;
+        }
+        let dense = self.last_row - first_row == u64::from(self.rows) - 1;
+        let row_numbers = if dense { RowNumbers::Dense } else { RowNumbers::Listed(self.row_entries) };
+        let mut pieces = with_capacity(self.columns.len() + 3)?;
+        let mut directories = Vec::new();
+        let mut entries = with_capacity(self.columns.len())?;
+        for column in self.columns {
+            let parts = column.into_parts();
+            entries.push(encode_directory(&parts, &mut directories)?);
+            pieces.push(parts.stored);
+        }
+        let footer = Footer::new(first_row..self.last_row, entries, self.starts, row_numbers)?;
+        let encoded = footer.encode()?;
+        let summary = summarise(&footer, encoded.len())?;
+        pieces.extend([directories, self.row_blocks, encoded]);
+        pieces.retain(|piece| !piece.is_empty());
+        Ok(Finished { pieces, summary })
+    }
+
+    fn close_vector(&mut self) -> Result<()> {
+        let rows = self.numbers.len();
+        for column in &mut self.columns {
+            column.close(rows, &mut self.workspace, &mut self.meter)?;
+        }
+        reserve(&mut self.row_entries, 1)?;
+        reserve(&mut self.starts, 1)?;
+        self.row_entries.push(encode_block(&self.numbers, &mut self.row_blocks)?);
+        self.starts.push(self.rows);
+        self.numbers.clear();
+        self.meter.pending = 0;
+        Ok(())
+    }
+}
+
+/// Appends the directory of a column and describes the column for the footer.
+fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<ColumnEntry> {
+    let start = directories.len();
+    let order = parts.column_type.order;
+    reserve(directories, super::directory::directory_len(order, parts.entries.len()))?;
+    for entry in &parts.entries {
+        entry.encode(order, directories);
+    }
+    Ok(ColumnEntry {
+        column_type: parts.column_type,
+        data_offset: 0,
+        data_len: parts.stored.len() as u64,
+        raw_len: parts.raw_len,
+        null_count: parts.null_count,
+        directory_checksum: checksum(directories.get(start..).unwrap_or_default()),
+        zone: parts.zone,
+    })
+}
+
+fn summarise(footer: &Footer, footer_len: usize) -> Result<StripeSummary> {
+    let too_large =
+        |_| EncodingError::TooLarge { what: "stripe footer", len: footer_len as u64, limit: u32::MAX.into() };
+    Ok(StripeSummary {
+        row_count: footer.row_count(),
+        column_count: footer.columns().len() as u16,
+        first_row: footer.first_row(),
+        last_row: footer.last_row(),
+        raw_bytes: footer.columns().iter().map(|column| column.raw_len).sum(),
+        len: footer.offset() + footer_len as u64,
+        footer_offset: footer.offset(),
+        footer_len: u32::try_from(footer_len).map_err(too_large)?,
+    })
+}

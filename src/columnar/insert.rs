@@ -1,0 +1,160 @@
+//! INSERT and COPY: the first rows of a statement go to the row store, the others through a write buffer into stripes.
+
+use super::key::{Item, RowNumber};
+use super::row::{self, First};
+use super::slot::{self, System};
+use super::store::Store;
+use super::{numbers, tid, write_buffer};
+use crate::monitor::counters::{self, Counter};
+use crate::pg::relation::FileId;
+use crate::pg::snapshot::Snap;
+use crate::pg::values::PallocTuple;
+use crate::pg::{OpenRel, Rel, heap};
+use crate::settings;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// What one statement has inserted into one table.
+#[derive(Clone, Copy)]
+struct Progress {
+    cid: pg_sys::CommandId,
+    subtransaction: pg_sys::SubTransactionId,
+    rows: usize,
+    stripes: usize,
+    may_buffer: bool,
+}
+
+thread_local! {
+    static PROGRESS: RefCell<HashMap<FileId, Progress>> = RefCell::new(HashMap::new());
+}
+
+/// Forgets the statements of a finished transaction.
+pub fn forget_progress() {
+    PROGRESS.with_borrow_mut(HashMap::clear);
+}
+
+/// Counts a row and decides whether it goes through a buffer; returns the number of stripes written so far if so.
+fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
+    // SAFETY: an INSERT runs inside a transaction.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    PROGRESS.with_borrow_mut(|map| {
+        let fresh = || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table) };
+        let progress = map.entry(table.file()).or_insert_with(fresh);
+        if progress.cid != cid || progress.subtransaction != subtransaction {
+            *progress = fresh();
+        }
+        progress.rows += 1;
+        (progress.may_buffer && progress.rows > settings::row_store_rows()).then_some(progress.stripes)
+    })
+}
+
+fn count_stripe(table: Rel) {
+    PROGRESS.with_borrow_mut(|map| {
+        if let Some(progress) = map.get_mut(&table.file()) {
+            progress.stripes += 1;
+        }
+    });
+}
+
+/// A table whose triggers may read it before every row keeps to the row store, and so does one with an index that needs the
+/// values of rows that others are inserting: an exclusion constraint compares them, BRIN summarises them.
+fn may_buffer(table: Rel) -> bool {
+    !table.has_before_row_triggers() && !needs_values_at_once(table)
+}
+
+fn needs_values_at_once(table: Rel) -> bool {
+    table.index_oids().into_iter().any(|oid| {
+        let index = OpenRel::index(oid, pg_sys::AccessShareLock);
+        // SAFETY: an open index has its pg_index and pg_class rows.
+        unsafe {
+            let relation = &*index.rel().raw();
+            (*relation.rd_index).indisexclusion || (*relation.rd_rel).relam == pg_sys::BRIN_AM_OID
+        }
+    })
+}
+
+/// Inserts the row in a slot and sets the slot's TID.
+///
+/// # Safety
+/// `slot` must be a non-empty slot of the table's row type.
+pub unsafe fn insert(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId) {
+    heap::check_serializable_write(table);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let row = match through_buffer(table, cid) {
+            Some(stripes) => {
+                let pushed = write_buffer::push(table, slot, cid, stripes);
+                if pushed.closed {
+                    count_stripe(table);
+                }
+                pushed.row
+            }
+            None => into_row_store(table, slot, cid, First::Insert),
+        };
+        finish(table, slot, row, cid);
+    }
+}
+
+/// Inserts a row on probation (ON CONFLICT).
+///
+/// # Safety
+/// As for [`insert`].
+pub unsafe fn insert_speculative(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, token: u32) {
+    heap::check_serializable_write(table);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let row = into_row_store(table, slot, cid, First::Speculate(token));
+        finish(table, slot, row, cid);
+    }
+}
+
+/// # Safety
+/// As for [`insert`].
+unsafe fn into_row_store(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, first: First) -> RowNumber {
+    let store = Store::open_for_write(table);
+    let number = numbers::next(table);
+    // SAFETY: the caller's promise.
+    let tuple = unsafe { PallocTuple::from_slot(table, slot) };
+    row::insert(&store, number, tuple.image(), cid, first);
+    counters::add(Counter::RowsInsertedRowStore, 1);
+    number
+}
+
+/// # Safety
+/// As for [`insert`].
+unsafe fn finish(table: Rel, slot: *mut pg_sys::TupleTableSlot, row: RowNumber, cid: pg_sys::CommandId) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*slot).tts_tid = tid::to_tid(row);
+        (*slot).tts_tableOid = table.oid();
+        let xmin = pg_sys::GetCurrentTransactionId();
+        slot::set_system(slot, System { xmin, xmax: pg_sys::InvalidTransactionId, cid });
+        pg_sys::pgstat_count_heap_insert(table.raw(), 1);
+    }
+}
+
+/// Confirms or withdraws a row inserted on probation.
+pub fn complete_speculative(table: Rel, row: RowNumber, succeeded: bool) {
+    let store = Store::open_for_write(table);
+    let mut items = store.scan(super::key::KeyRange::row(row), Snap::any());
+    let mut tids = Vec::new();
+    while let Some(stored) = items.next_any() {
+        if let Item::Row { part, .. } = stored.item
+            && (part == 0 || !succeeded)
+        {
+            tids.push(stored.pinned.tid());
+        }
+    }
+    drop(items);
+    for mut at in tids {
+        // SAFETY: the tuples are ours and were inserted on probation (parts after the first are withdrawn with it).
+        unsafe {
+            if succeeded {
+                pg_sys::heap_finish_speculative(store.companion().raw(), &mut at);
+            } else {
+                pg_sys::heap_abort_speculative(store.companion().raw(), &mut at);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The columnar table access method. docs/storage.md is its contract.
+
+pub mod am;
+mod blob;
+mod block;
+mod cache;
+mod columns;
+pub mod cursor;
+mod dead_set;
+mod dml;
+pub mod encoding;
+mod fetch;
+mod index_build;
+mod insert;
+pub mod key;
+mod lookup;
+mod metapage;
+mod numbers;
+mod reader;
+mod row;
+mod row_values;
+mod scan;
+pub mod slot;
+mod sql;
+mod storage;
+pub mod store;
+pub mod stripe;
+mod tid;
+mod transaction;
+mod vacuum;
+pub mod write_buffer;
+
+/// Registers what the access method needs in every backend.
+pub fn init() {
+    transaction::register();
+}

@@ -1,0 +1,158 @@
+//! The life of a table's files, and its sizes.
+
+use super::cursor::{All, Cursor, Sequential};
+use super::store::Store;
+use super::{insert, metapage, slot, stripe, write_buffer};
+use crate::pg::error::OrRaise;
+use crate::pg::snapshot::Snap;
+use crate::pg::{OpenRel, Rel, compat};
+use pgrx::pg_sys;
+
+/// Bytes of a fork as the rest of PostgreSQL should see it: the main fork has virtual blocks.
+pub fn relation_size(table: Rel, fork: pg_sys::ForkNumber::Type) -> u64 {
+    if fork == pg_sys::ForkNumber::MAIN_FORKNUM {
+        compat::avoid_prefetch_in_autovacuum();
+        return u64::from(metapage::next_block(table)) * u64::from(pg_sys::BLCKSZ);
+    }
+    // SAFETY: the relation is open.
+    unsafe {
+        let reln = compat::smgr(table.raw());
+        let exists = |f| pg_sys::smgrexists(reln, f);
+        let bytes = |f| u64::from(pg_sys::smgrnblocks(reln, f)) * u64::from(pg_sys::BLCKSZ);
+        if fork == pg_sys::ForkNumber::InvalidForkNumber {
+            return (0..=pg_sys::ForkNumber::INIT_FORKNUM).filter(|f| exists(*f)).map(bytes).sum();
+        }
+        if exists(fork) { bytes(fork) } else { 0 }
+    }
+}
+
+/// What the planner learns of a table.
+pub struct Estimate {
+    /// Pages that a scan of all columns reads.
+    pub pages: u32,
+    /// Rows.
+    pub tuples: f64,
+}
+
+/// Estimates pages and rows from the stripes' descriptions and the size of the rest.
+///
+/// # Safety
+/// `attr_widths` as core passes it.
+pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
+    // SAFETY: the caller's promise.
+    let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
+    let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0 } };
+    // SAFETY: the companion is open.
+    let pages = unsafe {
+        pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM)
+    };
+    let stripes = stripe::list(&store, Snap::latest()).or_raise();
+    let rows: u64 = stripes.iter().map(|s| u64::from(s.meta.row_count - s.meta.deleted_count)).sum();
+    let stripe_pages: u64 = stripes.iter().map(|s| s.meta.blob.len.div_ceil(8124)).sum();
+    let row_pages = u64::from(pages).saturating_sub(stripe_pages) as f64;
+    // Rows of the row store: what fits into the pages that are left, but no more than numbers were given out.
+    let row_bytes = f64::from(width.max(1)) + 72.0;
+    let numbers = f64::from(metapage::next_block(table)) * super::key::ROWS_PER_BLOCK as f64 - rows as f64;
+    let loose = (row_pages * 8000.0 / row_bytes).min(numbers.max(0.0)).max(0.0);
+    let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0 && stripes.is_empty());
+    let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * f64::from(pages));
+    Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round() }
+}
+
+/// Creates the storage of a new table or of a table's new file.
+///
+/// # Safety
+/// `locator` as core passes it.
+pub unsafe fn create(table: Rel, locator: *const compat::Locator, persistence: std::ffi::c_char) {
+    // SAFETY: the caller's promise; an unlogged table's init fork is logged and synced as core's own are, because a crash
+    // right after a checkpoint copies it over the main fork.
+    unsafe {
+        let reln = pg_sys::RelationCreateStorage(*locator, persistence, true);
+        if persistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED {
+            pg_sys::smgrcreate(reln, pg_sys::ForkNumber::INIT_FORKNUM, false);
+            compat::log_smgrcreate(locator, pg_sys::ForkNumber::INIT_FORKNUM);
+            pg_sys::smgrimmedsync(reln, pg_sys::ForkNumber::INIT_FORKNUM);
+        }
+    }
+    let _ = table;
+}
+
+/// Empties a table whose file stays: core truncates the companion; numbers go on from where they are.
+pub fn truncate(table: Rel) {
+    write_buffer::discard(table);
+}
+
+/// Copies the files elsewhere (SET TABLESPACE).
+///
+/// # Safety
+/// `locator` as core passes it.
+pub unsafe fn copy_data(table: Rel, locator: *const compat::Locator) {
+    write_buffer::settle(table);
+    // SAFETY: the caller's promise; the order is that of core's heap.
+    unsafe {
+        let persistence = (*(*table.raw()).rd_rel).relpersistence;
+        pg_sys::FlushRelationBuffers(table.raw());
+        let target = pg_sys::RelationCreateStorage(*locator, persistence, true);
+        let copy = |fork| pg_sys::RelationCopyStorage(compat::smgr(table.raw()), target, fork, persistence);
+        copy(pg_sys::ForkNumber::MAIN_FORKNUM);
+        for fork in pg_sys::ForkNumber::MAIN_FORKNUM + 1..=pg_sys::ForkNumber::INIT_FORKNUM {
+            if pg_sys::smgrexists(compat::smgr(table.raw()), fork) {
+                pg_sys::smgrcreate(target, fork, false);
+                let permanent = persistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+                let unlogged_init =
+                    persistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED && fork == pg_sys::ForkNumber::INIT_FORKNUM;
+                if permanent || unlogged_init {
+                    compat::log_smgrcreate(locator, fork);
+                }
+                copy(fork);
+            }
+        }
+        pg_sys::RelationDropStorage(table.raw());
+    }
+}
+
+/// Copies the living rows of a table into its successor (CLUSTER, VACUUM FULL), in the order of an index if there is one.
+/// Returns their number.
+///
+/// # Safety
+/// `index` must be null or an open index of `old`; both tables are exclusively locked.
+pub unsafe fn rewrite(old: Rel, new: Rel, index: pg_sys::Relation) -> f64 {
+    write_buffer::settle(old);
+    // SAFETY: a rewrite runs in a transaction.
+    let (cid, xid) = unsafe { (pg_sys::GetCurrentCommandId(true), pg_sys::GetCurrentFullTransactionId().value) };
+    metapage::set_rewrite_xid(new, xid);
+    let Some(store) = Store::open(old) else { return 0.0 };
+    let slot = slot::OwnSlot::new(&store);
+    let mut rows = 0.0;
+    let mut take = || {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the slot holds a row; both tables have the same row type.
+        unsafe { insert::insert(new, slot.raw(), cid) };
+        rows += 1.0;
+    };
+    if index.is_null() {
+        let mut cursor = Cursor::new(&store, Snap::latest(), All, metapage::next_block(old)).or_raise();
+        // SAFETY: the slot is one of ours, of the table's row type.
+        while unsafe { cursor.next(&store, &mut Sequential, true, slot.raw()) }.or_raise() {
+            take();
+        }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let scan = compat::index_beginscan(old.raw(), index, Snap::latest().raw(), 0);
+            pg_sys::index_rescan(scan, std::ptr::null_mut(), 0, std::ptr::null_mut(), 0);
+            while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot.raw()) {
+                take();
+            }
+            pg_sys::index_endscan(scan);
+        }
+    }
+    write_buffer::settle(new);
+    rows
+}
+
+/// Gives a table its companion if core did not, because the heap that it was before had none.
+pub fn ensure_companion(table: pg_sys::Oid) {
+    let open = OpenRel::table(table, pg_sys::AccessExclusiveLock);
+    drop(Store::open_for_write(open.rel()));
+}

@@ -1,0 +1,236 @@
+//! The stripes of a table: their descriptions, and reading parts of them through the cache.
+
+use super::blob::{self, BlobSource, ReadError};
+use super::cache::{self, Entry, Part};
+use super::encoding::{
+    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, Position, RowBlock, StripeMeta,
+    Vector, read_directory, read_footer, read_row_block, read_vector,
+};
+use super::key::{Item, KeyRange, RowNumber};
+use super::metapage;
+use super::store::{Store, Stored};
+use crate::monitor::counters::{self, Counter};
+use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::relation::FileId;
+use crate::pg::snapshot::Snap;
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// No vector is longer than this when decompressed.
+const MAX_RAW: usize = (1 << 31) - 1;
+
+/// A stripe that can be read.
+pub struct OpenStripe {
+    /// Its description.
+    pub meta: StripeMeta,
+    /// Transaction that wrote it.
+    pub xmin: pg_sys::TransactionId,
+    /// Where its description is in the companion.
+    pub tid: pg_sys::ItemPointerData,
+    file: FileId,
+    footer: Rc<Footer>,
+    deleted: Option<Rc<DeleteBitmap>>,
+}
+
+/// Reads the description that a stripe tuple carries.
+pub fn parse_meta(store: &Store, stored: &Stored) -> Result<StripeMeta, OrochiError> {
+    StripeMeta::parse(stored.pinned.payload())
+        .map_err(|error| ReadError::from(error).at(&store.table().name(), "a stripe description"))
+}
+
+/// A description with the transaction that wrote it and its place.
+pub struct Described {
+    /// The description.
+    pub meta: StripeMeta,
+    /// Transaction that wrote it.
+    pub xmin: pg_sys::TransactionId,
+    /// TID in the companion.
+    pub tid: pg_sys::ItemPointerData,
+}
+
+fn describe(store: &Store, stored: &Stored) -> Result<Described, OrochiError> {
+    Ok(Described {
+        meta: parse_meta(store, stored)?,
+        xmin: crate::pg::heap::raw_xmin(stored.pinned.header()),
+        tid: stored.pinned.tid(),
+    })
+}
+
+/// Descriptions of the stripes that a snapshot sees, in the order of their rows; reservations are left out.
+pub fn list(store: &Store, snapshot: Snap) -> Result<Vec<Described>, OrochiError> {
+    let mut all = Vec::new();
+    for range in KeyRange::all_stripes(metapage::next_block(store.table())) {
+        let mut items = store.scan(range, snapshot);
+        while let Some(stored) = items.next_visible() {
+            let described = describe(store, &stored)?;
+            if !described.meta.open {
+                all.push(described);
+            }
+        }
+    }
+    all.sort_by_key(|d| (d.meta.first_row, d.meta.stripe_id));
+    Ok(all)
+}
+
+/// Opens a stripe by its description alone.
+pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiError> {
+    open_described(store, Described { meta, xmin: pg_sys::FrozenTransactionId, tid: Default::default() })
+}
+
+/// Opens a stripe.
+pub fn open_described(store: &Store, described: Described) -> Result<Rc<OpenStripe>, OrochiError> {
+    let file = store.companion().file();
+    let Described { meta, xmin, tid } = described;
+    let place = |error: ReadError| error.at(&store.table().name(), &format!("stripe {}", meta.stripe_id));
+    let footer = footer(store, file, &meta).map_err(place)?;
+    let deleted = meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
+    Ok(Rc::new(OpenStripe { meta, xmin, tid, file, footer, deleted }))
+}
+
+fn footer(store: &Store, file: FileId, meta: &StripeMeta) -> Result<Rc<Footer>, ReadError> {
+    if let Some(Entry::Footer(footer)) = cache::get(file, meta.blob.id, Part::Footer) {
+        meta.check_footer(&footer)?;
+        return Ok(footer);
+    }
+    let mut source = BlobSource { store, blob: meta.blob };
+    let footer = read_footer(&mut source, meta.footer_offset, meta.footer_len as usize, &mut AlignedBuf::new())?;
+    meta.check_footer(&footer)?;
+    let footer = Rc::new(footer);
+    cache::put(file, meta.blob.id, Part::Footer, Entry::Footer(footer.clone()));
+    Ok(footer)
+}
+
+fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Result<Rc<DeleteBitmap>, ReadError> {
+    if let Some(Entry::Deleted(deleted)) = cache::get(file, blob.id, Part::Deleted)
+        && deleted.rows() == rows
+    {
+        return Ok(deleted);
+    }
+    let mut bytes = AlignedBuf::new();
+    BlobSource { store, blob }.read(0, blob.len as usize, &mut bytes)?;
+    let deleted = Rc::new(DeleteBitmap::parse(bytes.as_slice(), rows)?);
+    cache::put(file, blob.id, Part::Deleted, Entry::Deleted(deleted.clone()));
+    Ok(deleted)
+}
+
+/// Finds the stripe that holds a row, among those that the snapshot sees. Rows in a delete bitmap are not found.
+pub fn find_row(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+    for range in KeyRange::stripes_covering(row.block()) {
+        let mut items = store.scan(range, snapshot);
+        while let Some(stored) = items.next_visible() {
+            let described = describe(store, &stored)?;
+            drop(stored);
+            if described.meta.open || !described.meta.contains(row.0) {
+                continue;
+            }
+            let stripe = open_described(store, described)?;
+            if let Some(at) = stripe.find(store, row)? {
+                return Ok(Some((stripe, at)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl OpenStripe {
+    /// The footer.
+    #[inline]
+    pub fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    fn place(&self, store: &Store, error: ReadError) -> OrochiError {
+        error.at(&store.table().name(), &format!("stripe {}", self.meta.stripe_id))
+    }
+
+    fn place_column(&self, store: &Store, column: usize, error: ReadError) -> OrochiError {
+        let name = super::reader::column_name(store, column);
+        error.at(&store.table().name(), &format!("stripe {}, column \"{name}\"", self.meta.stripe_id))
+    }
+
+    /// Position of a row that the stripe holds and that is not in its delete bitmap.
+    pub fn find(&self, store: &Store, row: RowNumber) -> Result<Option<Position>, OrochiError> {
+        let Some(vector) = self.footer.vector_with(row.0) else { return Ok(None) };
+        let rows = self.rows(store, vector)?;
+        let Some(index) = rows.find(row.0) else { return Ok(None) };
+        let at = Position { vector: vector as u32, index };
+        Ok((!self.is_deleted(store, at)?).then_some(at))
+    }
+
+    /// Row numbers of a vector.
+    pub fn rows(&self, store: &Store, vector: usize) -> Result<Rc<RowBlock>, OrochiError> {
+        if let Some(Entry::Rows(rows)) = cache::get(self.file, self.meta.blob.id, Part::Rows(vector as u32)) {
+            return Ok(rows);
+        }
+        let mut source = BlobSource { store, blob: self.meta.blob };
+        let rows = read_row_block(&mut source, &self.footer, vector, &mut AlignedBuf::new())
+            .map_err(|error| self.place(store, error))?;
+        let rows = Rc::new(rows);
+        cache::put(self.file, self.meta.blob.id, Part::Rows(vector as u32), Entry::Rows(rows.clone()));
+        Ok(rows)
+    }
+
+    /// True if the delete bitmap has the row.
+    pub fn is_deleted(&self, store: &Store, at: Position) -> Result<bool, OrochiError> {
+        let Some(deleted) = &self.deleted else { return Ok(false) };
+        let ordinal = self.footer.ordinal(at).map_err(|error| self.place(store, error.into()))?;
+        Ok(deleted.contains(ordinal))
+    }
+
+    /// Directory of a column.
+    pub fn directory(&self, store: &Store, column: usize) -> Result<Rc<ColumnDirectory>, OrochiError> {
+        let part = Part::Directory(column as u32);
+        if let Some(Entry::Directory(directory)) = cache::get(self.file, self.meta.blob.id, part) {
+            return Ok(directory);
+        }
+        let mut source = BlobSource { store, blob: self.meta.blob };
+        let directory = read_directory(&mut source, &self.footer, column, &mut AlignedBuf::new())
+            .map_err(|error| self.place_column(store, column, error))?;
+        let directory = Rc::new(directory);
+        cache::put(self.file, self.meta.blob.id, part, Entry::Directory(directory.clone()));
+        Ok(directory)
+    }
+
+    /// A vector of a column, through the cache if `keep` says so (scans of whole stripes would only flush it).
+    pub fn vector(&self, store: &Store, column: usize, vector: usize, keep: bool) -> Result<Rc<Vector>, OrochiError> {
+        let part = Part::Vector(column as u32, vector as u32);
+        if let Some(Entry::Vector(found)) = cache::get(self.file, self.meta.blob.id, part) {
+            return Ok(found);
+        }
+        let read = || -> Result<Vector, OrochiError> {
+            let directory = self.directory(store, column)?;
+            let fail = |error| self.place_column(store, column, error);
+            let entry = directory.entry(vector).map_err(|e| fail(e.into()))?;
+            let column_type = &self.footer.column(column).map_err(|e| fail(e.into()))?.column_type;
+            let mut source = BlobSource { store, blob: self.meta.blob };
+            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new()).map_err(fail)
+        };
+        let found = Rc::new(read()?);
+        if keep {
+            cache::put(self.file, self.meta.blob.id, part, Entry::Vector(found.clone()));
+        }
+        Ok(found)
+    }
+}
+
+/// Virtual blocks that the interval of a description spans.
+fn span(meta: &StripeMeta) -> (u32, u32) {
+    let first = RowNumber(meta.first_row).block();
+    (first, RowNumber(meta.last_row).block() - first + 1)
+}
+
+/// Inserts a description; `cid` decides which of our own snapshots see it.
+pub fn insert_meta(store: &Store, meta: &StripeMeta, cid: pg_sys::CommandId) -> pg_sys::ItemPointerData {
+    let bytes = meta.encode().map_err(|error| OrochiError::Internal(error.to_string())).or_raise();
+    let (first, blocks) = span(meta);
+    store.insert(Item::stripe_key(first, blocks, meta.stripe_id), &bytes, cid, 0)
+}
+
+/// Writes a finished stripe: its bytes, then its description.
+pub fn write(store: &Store, finished: &Finished, stripe_id: u32, cid: pg_sys::CommandId) -> StripeMeta {
+    let blob = blob::write(store, &finished.pieces, cid);
+    let meta = StripeMeta::finished(stripe_id, blob.id, &finished.summary);
+    insert_meta(store, &meta, cid);
+    counters::add(Counter::StripesWritten, 1);
+    meta
+}

@@ -1,0 +1,42 @@
+//! What happens to write buffers when transactions and subtransactions end.
+
+use super::{insert, write_buffer};
+use pgrx::pg_sys;
+
+/// Registers the callbacks of this process.
+pub fn register() {
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(at_transaction_event), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(at_subtransaction_event), std::ptr::null_mut());
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => write_buffer::flush_current(),
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
+            write_buffer::discard_all();
+            insert::forget_progress();
+        }
+        _ => {}
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    id: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    match event {
+        SUBXACT_EVENT_PRE_COMMIT_SUB => write_buffer::flush_current(),
+        SUBXACT_EVENT_COMMIT_SUB => write_buffer::subtransaction_committed(id, parent),
+        SUBXACT_EVENT_ABORT_SUB => write_buffer::subtransaction_aborted(id),
+        _ => {}
+    }
+}

@@ -1,0 +1,148 @@
+//! VACUUM of a columnar table: its indexes and its statistics. Core vacuums the companion by itself, the mover makes stripes.
+
+use super::store::Store;
+use super::{lookup, metapage, storage, tid};
+use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::snapshot::Snap;
+use crate::pg::{OpenRel, Rel, compat};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// Decides for each index entry whether its row is dead to all.
+struct Judge {
+    store: Store,
+    oldest: pg_sys::TransactionId,
+    /// Stripes that are there now, by first row, with the marks on their rows: most entries are found alive here.
+    stripes: Vec<(Rc<super::stripe::OpenStripe>, super::dead_set::DeadSet)>,
+    removed: u64,
+}
+
+impl Judge {
+    fn new(table: Rel, oldest: pg_sys::TransactionId) -> Result<Option<Self>, OrochiError> {
+        let Some(store) = Store::open(table) else { return Ok(None) };
+        let mut stripes = Vec::new();
+        for described in super::stripe::list(&store, Snap::latest())? {
+            let stripe = super::stripe::open_described(&store, described)?;
+            let block = |row| super::key::RowNumber(row).block();
+            let (first, last) = (block(stripe.meta.first_row), block(stripe.meta.last_row));
+            let dead = super::dead_set::DeadSet::load(&store, first, last, Snap::latest());
+            stripes.push((stripe, dead));
+        }
+        Ok(Some(Self { store, oldest, stripes, removed: 0 }))
+    }
+
+    fn is_dead(&mut self, row: super::key::RowNumber) -> bool {
+        let candidates = self.stripes.partition_point(|(s, _)| s.meta.first_row <= row.0);
+        // Stripes rarely overlap, so the last one that starts before the row is nearly always the one.
+        for (stripe, dead) in self.stripes[..candidates].iter().rev().take(2) {
+            if stripe.meta.contains(row.0)
+                && !dead.contains(row)
+                && stripe.find(&self.store, row).or_raise().is_some()
+            {
+                return false;
+            }
+        }
+        let dead = lookup::dead_to_all(&self.store, row, self.oldest).is_some();
+        self.removed += u64::from(dead);
+        dead
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn is_dead(item: pg_sys::ItemPointer, state: *mut std::ffi::c_void) -> bool {
+    // SAFETY: the index access method passes a valid TID and the state given to index_bulk_delete.
+    unsafe {
+        let judge = &mut *state.cast::<Judge>();
+        tid::from_tid(*item).is_none_or(|row| judge.is_dead(row))
+    }
+}
+
+/// Vacuums a table.
+///
+/// # Safety
+/// Arguments as core passes them to `relation_vacuum`.
+pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg_sys::BufferAccessStrategy) {
+    let started = crate::workers::now();
+    // SAFETY: the relation is open.
+    let oldest = unsafe { pg_sys::GetOldestNonRemovableTransactionId(table.raw()) };
+    // SAFETY: `params` is core's.
+    let clean = unsafe { (*params).index_cleanup != pg_sys::VacOptValue::VACOPTVALUE_DISABLED };
+    // SAFETY: as above.
+    let estimate = unsafe { storage::estimate(table, std::ptr::null_mut()) };
+    let indexes = table.index_oids();
+    if clean && !indexes.is_empty()
+        && let Some(mut judge) = Judge::new(table, oldest).or_raise()
+    {
+        for oid in &indexes {
+            let index = OpenRel::index(*oid, pg_sys::RowExclusiveLock);
+            // SAFETY: the index and its table are open and the judge outlives the call.
+            unsafe { vacuum_index(table, index.rel(), estimate.tuples, strategy, &mut judge) };
+        }
+    }
+    // SAFETY: the relation is open and this transaction may write pg_class; the main fork holds no transaction ids, so the
+    // horizon may be as new as the oldest one that anybody needs.
+    unsafe {
+        let pages = metapage::next_block(table);
+        compat::update_relstats(table.raw(), pages, estimate.tuples, !indexes.is_empty(), oldest);
+        compat::report_vacuum(table.raw(), estimate.tuples as i64, started);
+    }
+}
+
+/// # Safety
+/// The table and the index must be open.
+unsafe fn vacuum_index(
+    table: Rel,
+    index: Rel,
+    tuples: f64,
+    strategy: pg_sys::BufferAccessStrategy,
+    judge: &mut Judge,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut info = compat::index_vacuum_info(table.raw(), index.raw(), tuples, strategy);
+        let state = std::ptr::from_mut(judge).cast();
+        let stats = pg_sys::index_bulk_delete(&mut info, std::ptr::null_mut(), Some(is_dead), state);
+        let stats = pg_sys::index_vacuum_cleanup(&mut info, stats);
+        if !stats.is_null() {
+            if !(*stats).estimated_count {
+                compat::update_relstats(
+                    index.raw(),
+                    (*stats).num_pages,
+                    (*stats).num_index_tuples,
+                    false,
+                    pg_sys::InvalidTransactionId,
+                );
+            }
+            pg_sys::pfree(stats.cast());
+        }
+    }
+}
+
+/// Tells an index which of the entries it would like to drop are of rows that are dead to all; returns the newest
+/// transaction that a standby's snapshots must not be older than.
+///
+/// # Safety
+/// `request` as core passes it to `index_delete_tuples`.
+pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDeleteOp) -> pg_sys::TransactionId {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(store) = Store::open(table) else { return pg_sys::InvalidTransactionId };
+        let oldest = pg_sys::GetOldestNonRemovableTransactionId(table.raw());
+        let mut horizon = pg_sys::InvalidTransactionId;
+        for i in 0..(*request).ndeltids as usize {
+            let delete = &*(*request).deltids.add(i);
+            let status = &mut *(*request).status.add(delete.id as usize);
+            let Some(row) = tid::from_tid(delete.tid) else { continue };
+            match lookup::dead_to_all(&store, row, oldest) {
+                Some(xid) => {
+                    status.knowndeletable = true;
+                    horizon = lookup::newer(horizon, xid);
+                }
+                None if (*request).bottomup => {}
+                // What the index takes for dead already is not asked for a second opinion.
+                None => debug_assert!(!status.knowndeletable),
+            }
+        }
+        horizon
+    }
+}

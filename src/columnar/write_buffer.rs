@@ -1,0 +1,328 @@
+//! Rows of large statements on their way into stripes (docs/storage.md, "Writing").
+//!
+//! A buffer belongs to one table, one subtransaction and one command. Its rows have numbers out of an interval that a
+//! reservation in the companion announces to others before the first number is used. When somebody in a nested
+//! subtransaction has to read the rows, the stripe is written there, under the nested transaction's id, and kept in memory
+//! as well: if that one aborts, the stripe is written again later.
+
+use super::columns;
+use super::encoding::{Compression, EncodingError, Finished, Limits, StripeMeta, StripeWriter};
+use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
+use super::row_values::RowValues;
+use super::store::Store;
+use super::{metapage, stripe};
+use crate::monitor::counters::{self, Counter};
+use crate::pg::error::OrochiError;
+use crate::pg::relation::FileId;
+use crate::pg::{OpenRel, Rel, heap};
+use crate::settings;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Virtual blocks of the first reservations of a statement; later ones hold a whole stripe.
+const FIRST_RESERVATIONS: [u32; 2] = [16, 64];
+/// Rows between two looks at the memory budget.
+const BUDGET_EVERY: u32 = 64;
+
+enum Content {
+    Filling(Box<StripeWriter>, Box<RowValues>),
+    /// Complete; `written_in` is the subtransaction under which it was written, if it was.
+    Finished { stripe: Rc<Finished>, written_in: Option<pg_sys::SubTransactionId> },
+    /// It could not be completed, so its transaction must not commit.
+    Failed,
+}
+
+struct Buffer {
+    table: pg_sys::Oid,
+    file: FileId,
+    owner: pg_sys::SubTransactionId,
+    cid: pg_sys::CommandId,
+    stripe_id: u32,
+    next: u64,
+    last: u64,
+    first: u64,
+    reservation: pg_sys::ItemPointerData,
+    content: Content,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
+}
+
+fn current_subtransaction() -> pg_sys::SubTransactionId {
+    // SAFETY: callers run inside a transaction.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+/// The compression that the settings ask for.
+pub fn compression() -> Compression {
+    match settings::compression() {
+        settings::Compression::None => Compression::None,
+        settings::Compression::Lz4 => Compression::Lz4,
+        settings::Compression::Zstd => Compression::Zstd { level: settings::compression_level() },
+    }
+}
+
+/// Turns an error of the writer into one for the user.
+pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
+    match error {
+        EncodingError::OutOfMemory { bytes } => OrochiError::OutOfMemory {
+            detail: format!("{bytes} bytes for a stripe of columnar table \"{}\" could not be allocated.", table.name()),
+        },
+        other => OrochiError::Internal(format!("could not write a stripe of columnar table \"{}\": {other}", table.name())),
+    }
+}
+
+/// Appends the row in a slot and returns its number. `stripes_before` says how many stripes the statement has written to the table.
+///
+/// # Safety
+/// `slot` must be a non-empty slot of the table's row type.
+pub unsafe fn push(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, stripes_before: usize) -> Pushed {
+    let owner = current_subtransaction();
+    let file = table.file();
+    let position = BUFFERS.with_borrow(|buffers| {
+        buffers.iter().position(|b| {
+            b.file == file && b.owner == owner && b.cid == cid && matches!(b.content, Content::Filling(..))
+        })
+    });
+    let position = position.unwrap_or_else(|| begin(table, cid, owner, stripes_before));
+    // SAFETY: the caller's promise.
+    let (row, full, rows) = unsafe { append(table, position, slot) };
+    if full {
+        flush_at(position, table);
+    } else if rows % BUDGET_EVERY == 0 {
+        keep_budget();
+    }
+    Pushed { row, closed: full }
+}
+
+/// What became of an appended row.
+pub struct Pushed {
+    /// Its number.
+    pub row: RowNumber,
+    /// Whether its stripe is complete.
+    pub closed: bool,
+}
+
+/// Reserves an interval and starts a buffer for it; returns its position.
+fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, stripes_before: usize) -> usize {
+    let store = Store::open_for_write(table);
+    let whole = (settings::stripe_row_limit() as u64).div_ceil(ROWS_PER_BLOCK) as u32;
+    let blocks = FIRST_RESERVATIONS.get(stripes_before).copied().unwrap_or(whole).min(whole);
+    let first = block_start(metapage::reserve_blocks(table, blocks)).0;
+    let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
+    let stripe_id = metapage::reserve_stripe(table);
+    let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(stripe_id, first, last), cid);
+    // SAFETY: the descriptor is valid while the table is open.
+    let types = unsafe { columns::column_types(table.desc()) };
+    let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
+    let writer = StripeWriter::new(&types, compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
+    // SAFETY: as above.
+    let values = unsafe { RowValues::new(table.desc(), types) };
+    BUFFERS.with_borrow_mut(|buffers| {
+        buffers.push(Buffer {
+            table: table.oid(),
+            file: table.file(),
+            owner,
+            cid,
+            stripe_id,
+            next: first,
+            first,
+            last,
+            reservation,
+            content: Content::Filling(Box::new(writer), Box::new(values)),
+        });
+        buffers.len() - 1
+    })
+}
+
+/// # Safety
+/// As for [`push`].
+unsafe fn append(table: Rel, position: usize, slot: *mut pg_sys::TupleTableSlot) -> (RowNumber, bool, u32) {
+    let outcome = BUFFERS.with_borrow_mut(|buffers| {
+        let buffer = &mut buffers[position];
+        let row = buffer.next;
+        let Content::Filling(writer, values) = &mut buffer.content else { return Ok((row, true, 0)) };
+        // SAFETY: the caller's promise.
+        unsafe { values.load(slot) };
+        let pushed = writer.push_row(row, |column| values.get(column));
+        values.release();
+        if let Err(error) = pushed {
+            buffer.content = Content::Failed;
+            return Err(error);
+        }
+        buffer.next += 1;
+        let full = row == buffer.last || writer.should_flush(settings::stripe_row_limit() as u32);
+        Ok((row, full, writer.rows()))
+    });
+    match outcome {
+        Ok((row, full, rows)) => (RowNumber(row), full, rows),
+        Err(error) => writer_error(table, &error).raise(),
+    }
+}
+
+/// Writes the largest buffers of this subtransaction while all buffers together exceed the budget.
+fn keep_budget() {
+    let limit = settings::write_buffer_bytes();
+    let owner = current_subtransaction();
+    loop {
+        let largest = BUFFERS.with_borrow(|buffers| {
+            let memory = |b: &Buffer| match &b.content {
+                Content::Filling(writer, _) => writer.memory(),
+                Content::Finished { stripe, .. } => stripe.pieces.iter().map(Vec::len).sum(),
+                Content::Failed => 0,
+            };
+            if buffers.iter().map(memory).sum::<usize>() <= limit {
+                return None;
+            }
+            let own = buffers.iter().enumerate().filter(|(_, b)| b.owner == owner && memory(b) > 0);
+            own.max_by_key(|(_, b)| memory(b)).map(|(i, b)| (i, b.table))
+        });
+        let Some((position, table)) = largest else { return };
+        flush_opening(position, table);
+    }
+}
+
+fn flush_opening(position: usize, table: pg_sys::Oid) {
+    let open = OpenRel::table(table, pg_sys::RowExclusiveLock);
+    flush_at(position, open.rel());
+}
+
+/// Writes a buffer's stripe under the current subtransaction; a buffer of this subtransaction is then done with.
+fn flush_at(position: usize, table: Rel) {
+    let Some((finished, cid, stripe_id, reservation)) = finish(position, table) else { return };
+    let store = Store::open_for_write(table);
+    stripe::write(&store, &finished, stripe_id, cid);
+    // The reservation was made by this command, so only a later one may delete it.
+    heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
+    let current = current_subtransaction();
+    BUFFERS.with_borrow_mut(|buffers| {
+        if buffers[position].owner == current {
+            counters::add(Counter::RowsInsertedStripe, u64::from(finished.summary.row_count));
+            buffers.swap_remove(position);
+        } else {
+            buffers[position].content = Content::Finished { stripe: finished.clone(), written_in: Some(current) };
+        }
+    });
+}
+
+type ToWrite = (Rc<Finished>, pg_sys::CommandId, u32, pg_sys::ItemPointerData);
+
+/// Completes a buffer's stripe; `None` if it is already written.
+fn finish(position: usize, table: Rel) -> Option<ToWrite> {
+    let outcome = BUFFERS.with_borrow_mut(|buffers| {
+        let buffer = &mut buffers[position];
+        let stripe = match std::mem::replace(&mut buffer.content, Content::Failed) {
+            Content::Filling(writer, _) => Rc::new(writer.finish()?),
+            Content::Finished { stripe, written_in: None } => stripe,
+            done @ Content::Finished { .. } => {
+                buffer.content = done;
+                return Ok(None);
+            }
+            Content::Failed => return Err(EncodingError::WriterFailed),
+        };
+        buffer.content = Content::Finished { stripe: stripe.clone(), written_in: None };
+        Ok(Some((stripe, buffer.cid, buffer.stripe_id, buffer.reservation)))
+    });
+    outcome.unwrap_or_else(|error| writer_error(table, &error).raise())
+}
+
+/// True if no buffer exists; the cheap test that hooks make.
+#[inline]
+pub fn is_empty() -> bool {
+    BUFFERS.with_borrow(Vec::is_empty)
+}
+
+fn find(condition: impl Fn(&Buffer) -> bool) -> Option<(usize, pg_sys::Oid)> {
+    BUFFERS.with_borrow(|buffers| {
+        let unwritten = |b: &Buffer| !matches!(b.content, Content::Finished { written_in: Some(_), .. });
+        buffers.iter().position(|b| unwritten(b) && condition(b)).map(|i| (i, buffers[i].table))
+    })
+}
+
+/// Makes all rows of a table readable.
+pub fn settle(table: Rel) {
+    if is_empty() {
+        return;
+    }
+    let file = table.file();
+    while let Some((position, _)) = find(|b| b.file == file) {
+        flush_at(position, table);
+    }
+}
+
+/// Makes a row readable.
+pub fn settle_row(table: Rel, row: RowNumber) {
+    if covers(table, row) {
+        settle(table);
+    }
+}
+
+/// True if the row is in memory.
+#[inline]
+pub fn covers(table: Rel, row: RowNumber) -> bool {
+    if is_empty() {
+        return false;
+    }
+    let file = table.file();
+    BUFFERS.with_borrow(|buffers| buffers.iter().any(|b| b.file == file && (b.first..b.next).contains(&row.0)))
+}
+
+/// Writes everything that belongs to the current subtransaction.
+pub fn flush_current() {
+    if is_empty() {
+        return;
+    }
+    let owner = current_subtransaction();
+    while let Some((position, table)) = find(|b| b.owner == owner) {
+        flush_opening(position, table);
+    }
+    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.owner != owner));
+}
+
+/// Writes everything, as far as a parallel query has to see it.
+pub fn settle_all() {
+    while let Some((position, table)) = find(|_| true) {
+        flush_opening(position, table);
+    }
+}
+
+/// A subtransaction ends well: what was written under it now belongs to its parent.
+pub fn subtransaction_committed(id: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        for buffer in buffers.iter_mut() {
+            if let Content::Finished { written_in: written_in @ Some(_), .. } = &mut buffer.content
+                && *written_in == Some(id)
+            {
+                *written_in = Some(parent);
+            }
+        }
+        buffers.retain(|b| !matches!(b.content, Content::Finished { written_in: Some(w), .. } if w == b.owner));
+    });
+}
+
+/// A subtransaction is rolled back: its buffers are dropped, and what was written under it is unwritten.
+pub fn subtransaction_aborted(id: pg_sys::SubTransactionId) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        buffers.retain(|b| b.owner != id);
+        for buffer in buffers.iter_mut() {
+            if let Content::Finished { written_in, .. } = &mut buffer.content
+                && *written_in == Some(id)
+            {
+                *written_in = None;
+            }
+        }
+    });
+}
+
+/// Drops the rows of a table that is being emptied.
+pub fn discard(table: Rel) {
+    let file = table.file();
+    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.file != file));
+}
+
+/// The transaction is over: whatever is left is dropped.
+pub fn discard_all() {
+    BUFFERS.with_borrow_mut(|buffers| buffers.clear());
+}

@@ -1,0 +1,45 @@
+//! PostgreSQL 18.
+
+use pgrx::pg_sys;
+
+/// `index_beginscan` without order-by keys and without instrumentation.
+///
+/// # Safety
+/// As for `index_beginscan`.
+pub unsafe fn index_beginscan(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the caller's promise.
+    unsafe { pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0) }
+}
+
+/// Sets the slot operation that tells whether a row was inserted by the current transaction.
+pub fn set_current_xact_test(
+    ops: &mut pg_sys::TupleTableSlotOps,
+    test: unsafe extern "C-unwind" fn(*mut pg_sys::TupleTableSlot) -> bool,
+) {
+    ops.is_current_xact_tuple = Some(test);
+}
+
+/// Fills the core part of a parallel scan's shared state.
+///
+/// # Safety
+/// Both must be valid.
+pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys::ParallelTableScanDescData) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*shared).phs_locator = (*relation).rd_locator;
+        (*shared).phs_syncscan = false;
+    }
+}
+
+/// From 18 on the access method decides what is read ahead.
+pub fn avoid_prefetch_in_autovacuum() {}
+
+/// From 18 on the access method decides what is read ahead.
+pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
+    run()
+}

@@ -1,0 +1,70 @@
+//! PostgreSQL 15 to 17.
+
+use pgrx::pg_sys;
+
+/// `index_beginscan` without order-by keys.
+///
+/// # Safety
+/// As for `index_beginscan`.
+pub unsafe fn index_beginscan(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the caller's promise.
+    unsafe { pg_sys::index_beginscan(table, index, snapshot, keys, 0) }
+}
+
+/// Slots have no such operation before 18.
+pub fn set_current_xact_test(
+    _ops: &mut pg_sys::TupleTableSlotOps,
+    _test: unsafe extern "C-unwind" fn(*mut pg_sys::TupleTableSlot) -> bool,
+) {
+}
+
+/// Fills the core part of a parallel scan's shared state.
+///
+/// # Safety
+/// Both must be valid.
+pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys::ParallelTableScanDescData) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*shared).phs_relid = (*relation).rd_id;
+        (*shared).phs_syncscan = false;
+    }
+}
+
+/// ANALYZE prefetches blocks of the main fork, which a columnar table does not have; beyond the first gigabyte of virtual
+/// blocks that is an error. In an autovacuum worker nobody but ANALYZE and VACUUM loses by prefetching nothing.
+pub fn avoid_prefetch_in_autovacuum() {
+    // SAFETY: a plain test and a plain variable of this process.
+    unsafe {
+        if is_autovacuum_worker() {
+            pg_sys::maintenance_io_concurrency = 0;
+        }
+    }
+}
+
+/// # Safety
+/// None beyond running in a backend.
+unsafe fn is_autovacuum_worker() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_AUTOVAC_WORKER }
+}
+
+/// Runs a command during which nothing may be prefetched, for the reason that [`avoid_prefetch_in_autovacuum`] gives.
+pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
+    struct Restore(i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: a plain variable of this process.
+            unsafe { pg_sys::maintenance_io_concurrency = self.0 }
+        }
+    }
+    // SAFETY: as above.
+    let _restore = unsafe { Restore(pg_sys::maintenance_io_concurrency) };
+    // SAFETY: as above.
+    unsafe { pg_sys::maintenance_io_concurrency = 0 };
+    run()
+}
