@@ -17,6 +17,7 @@ NEEDS = {
     "select_views": ["create_view"],
     "brin_multi": ["brin"],
     "brin_bloom": ["brin"],
+    "copy2": ["create_type"],
 }
 
 
