@@ -1,5 +1,18 @@
 //! Orochi.
+mod monitor;
+mod pg;
+mod settings;
+mod shmem;
+mod workers;
+
 pgrx::pg_module_magic!(name, version);
+
+/// Called when the library is loaded: by the postmaster if preloaded, else by the first session that needs it.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::init();
+    shmem::init();
+}
 
 #[pgrx::pg_extern]
 fn version() -> &'static str { env!("CARGO_PKG_VERSION") }

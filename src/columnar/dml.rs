@@ -1,0 +1,409 @@
+//! UPDATE, DELETE and row locks (docs/storage.md, "Writing").
+
+use super::key::{Item, KeyRange, RowNumber};
+use super::store::Store;
+use super::{lookup, numbers, row, slot, tid, write_buffer};
+use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
+use crate::pg::snapshot::{DirtySnapshot, Snap};
+use crate::pg::values::PallocTuple;
+use crate::pg::Rel;
+use crate::monitor::counters;
+use crate::workers::mover_xids;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// The companion tuple that stands for a row in locks, updates and deletions.
+#[derive(Clone, Copy)]
+enum Handle {
+    /// The row itself.
+    Row { at: pg_sys::ItemPointerData, parts: u32 },
+    /// The anchor of a stripe row.
+    Anchor(pg_sys::ItemPointerData),
+}
+
+impl Handle {
+    fn at(&self) -> pg_sys::ItemPointerData {
+        match *self {
+            Self::Row { at, .. } | Self::Anchor(at) => at,
+        }
+    }
+}
+
+/// What the row space and the stripes say about a row, now.
+struct Standing {
+    row: Option<(Handle, bool)>,
+    anchor: Option<(Handle, bool)>,
+    dead: bool,
+}
+
+fn standing(store: &Store, row: RowNumber) -> Standing {
+    let mut standing = Standing { row: None, anchor: None, dead: false };
+    let mut items = store.scan(KeyRange::row(row), Snap::latest());
+    while let Some(stored) = items.next_any() {
+        let (at, visible) = (stored.pinned.tid(), stored.visible());
+        match stored.item {
+            Item::Row { part: 0, .. } => {
+                standing.row = Some((Handle::Row { at, parts: row::part_count(&stored) }, visible));
+            }
+            // Of several anchors the living one counts; else the last, which leads to the row's successor.
+            Item::Anchor(_) if visible || !standing.anchor.is_some_and(|(_, v)| v) => {
+                standing.anchor = Some((Handle::Anchor(at), visible));
+            }
+            Item::Dead(_) => standing.dead |= visible,
+            _ => {}
+        }
+    }
+    standing
+}
+
+/// Finds the handle of a row, making an anchor for a stripe row that has none; `None` if the row is gone.
+fn resolve(store: &Store, row: RowNumber) -> Option<Handle> {
+    loop {
+        let now = standing(store, row);
+        if let Some((handle, visible)) = now.row
+            && (visible || !lookup::in_stripe_now(store, row))
+        {
+            return Some(handle);
+        }
+        if let Some((handle, visible)) = now.anchor
+            && (visible || now.dead)
+        {
+            return Some(handle);
+        }
+        if now.dead || !lookup::in_stripe_now(store, row) {
+            return None;
+        }
+        if let Some(handle) = make_anchor(store, row) {
+            return Some(handle);
+        }
+    }
+}
+
+/// Makes the anchor of a stripe row, unless the row's standing has changed meanwhile.
+fn make_anchor(store: &Store, row: RowNumber) -> Option<Handle> {
+    let lock = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    let mut row_tid = tid::to_tid(row);
+    // SAFETY: the table is open; the lock is held for a few page accesses only.
+    unsafe { pg_sys::LockTuple(store.table().raw(), &mut row_tid, lock) };
+    let now = standing(store, row);
+    let anchored = now.anchor.is_some_and(|(_, visible)| visible);
+    let wanted = !anchored && !now.dead && lookup::in_stripe_now(store, row);
+    let handle = wanted.then(|| {
+        counters::add(counters::Counter::AnchorsCreated, 1);
+        Handle::Anchor(store.insert(Item::Anchor(row).key(), &[], 0, pg_sys::HEAP_INSERT_FROZEN))
+    });
+    // SAFETY: locked above.
+    unsafe { pg_sys::UnlockTuple(store.table().raw(), &mut row_tid, lock) };
+    handle
+}
+
+/// After an operation on `handle` found it deleted: true if only the mover was at it, so that the row lives on elsewhere.
+fn moved(store: &Store, row: RowNumber, handle: Handle) -> bool {
+    pgrx::check_for_interrupts!();
+    match handle {
+        Handle::Row { .. } => lookup::in_stripe_now(store, row),
+        Handle::Anchor(_) => !standing(store, row).dead,
+    }
+}
+
+/// Makes what the heap said about companion tuples speak of rows of the table.
+fn translate(store: &Store, row: RowNumber, failure: &mut TM_FailureData) {
+    if heap::moved_partitions(&failure.ctid) {
+        return;
+    }
+    let successor = store.fetch(failure.ctid, Snap::any()).map(|stored| stored.item);
+    failure.ctid = match successor {
+        Some(Item::Row { row: next, .. }) => tid::to_tid(next),
+        _ => tid::to_tid(row),
+    };
+}
+
+fn gone(row: RowNumber) -> (TM_Result::Type, TM_FailureData) {
+    (TM_Result::TM_Deleted, TM_FailureData { ctid: tid::to_tid(row), ..Default::default() })
+}
+
+/// True if a referential-integrity snapshot does not see a stripe row, which then counts as updated.
+fn fails_crosscheck(store: &Store, row: RowNumber, handle: Handle, crosscheck: pg_sys::Snapshot) -> bool {
+    if crosscheck.is_null() || matches!(handle, Handle::Row { .. }) {
+        return false;
+    }
+    // SAFETY: the executor keeps the crosscheck snapshot alive during the call.
+    lookup::find(store, row, unsafe { Snap::new(crosscheck) }).is_none()
+}
+
+/// Arguments that DELETE and UPDATE share.
+#[derive(Clone, Copy)]
+pub struct Change {
+    /// Command id.
+    pub cid: pg_sys::CommandId,
+    /// Referential-integrity snapshot, or null.
+    pub crosscheck: pg_sys::Snapshot,
+    /// Whether to wait for other transactions.
+    pub wait: bool,
+}
+
+impl Change {
+    fn crosscheck_for(&self, handle: Handle) -> pg_sys::Snapshot {
+        match handle {
+            Handle::Row { .. } => self.crosscheck,
+            Handle::Anchor(_) => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Deletes a row.
+pub fn delete(table: Rel, row: RowNumber, change: Change, changing_partition: bool) -> (TM_Result::Type, TM_FailureData) {
+    heap::check_serializable_write(table);
+    let store = Store::open_for_write(table);
+    loop {
+        let Some(handle) = resolve(&store, row) else { return gone(row) };
+        if fails_crosscheck(&store, row, handle, change.crosscheck) {
+            return (TM_Result::TM_Updated, gone(row).1);
+        }
+        let (result, mut failure) = heap::delete(
+            store.companion(),
+            handle.at(),
+            change.cid,
+            change.crosscheck_for(handle),
+            change.wait,
+            changing_partition,
+        );
+        if result == TM_Result::TM_Deleted && moved(&store, row, handle) {
+            continue;
+        }
+        if result == TM_Result::TM_Ok {
+            retire(&store, row, handle, change.cid);
+            // SAFETY: the table is open.
+            unsafe { pg_sys::pgstat_count_heap_delete(table.raw()) };
+        } else {
+            translate(&store, row, &mut failure);
+        }
+        return (result, failure);
+    }
+}
+
+/// Finishes the deletion of the version behind `handle`.
+fn retire(store: &Store, row: RowNumber, handle: Handle, cid: pg_sys::CommandId) {
+    match handle {
+        Handle::Row { parts: ..=1, .. } => {}
+        Handle::Row { .. } => row::delete_rest(store, row, cid),
+        Handle::Anchor(_) => {
+            store.insert(Item::Dead(row).key(), &[], cid, 0);
+        }
+    }
+}
+
+/// What an UPDATE did.
+pub struct Updated {
+    /// Outcome.
+    pub result: TM_Result::Type,
+    /// Who was in the way.
+    pub failure: TM_FailureData,
+    /// Row lock that the update took.
+    pub lock_mode: LockTupleMode::Type,
+}
+
+/// Replaces a row by the one in `new`, whose TID it sets.
+///
+/// # Safety
+/// `new` must be a non-empty slot of the table's row type.
+pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlot, change: Change) -> Updated {
+    heap::check_serializable_write(table);
+    let store = Store::open_for_write(table);
+    // SAFETY: the caller's promise.
+    let (tuple, key_intact) = unsafe { (PallocTuple::from_slot(table, new), slot::key_intact(&store, old, new)) };
+    let image = tuple.image();
+    let payload = row::first_part(image);
+    let number = numbers::next(table);
+    loop {
+        let Some(handle) = resolve(&store, old) else {
+            let (result, failure) = gone(old);
+            return Updated { result, failure, lock_mode: LockTupleMode::LockTupleExclusive };
+        };
+        if fails_crosscheck(&store, old, handle, change.crosscheck) {
+            let failure = gone(old).1;
+            return Updated { result: TM_Result::TM_Updated, failure, lock_mode: LockTupleMode::LockTupleExclusive };
+        }
+        let (result, mut failure, lock_mode) = store.update(
+            handle.at(),
+            Item::Row { row: number, part: 0 }.key(),
+            &payload,
+            change.cid,
+            change.crosscheck_for(handle),
+            change.wait,
+            key_intact,
+        );
+        if result == TM_Result::TM_Deleted && moved(&store, old, handle) {
+            continue;
+        }
+        if result == TM_Result::TM_Ok {
+            row::insert_rest(&store, number, image, change.cid);
+            retire(&store, old, handle, change.cid);
+            // SAFETY: the slot and the table are valid.
+            unsafe {
+                (*new).tts_tid = tid::to_tid(number);
+                (*new).tts_tableOid = table.oid();
+                crate::pg::compat::count_update(table.raw());
+            }
+        } else {
+            translate(&store, old, &mut failure);
+        }
+        return Updated { result, failure, lock_mode };
+    }
+}
+
+/// How a row is to be locked.
+#[derive(Clone, Copy)]
+pub struct LockRequest {
+    /// Command id.
+    pub cid: pg_sys::CommandId,
+    /// Strength.
+    pub mode: LockTupleMode::Type,
+    /// What to do when somebody holds it.
+    pub policy: LockWaitPolicy::Type,
+    /// Lock versions in progress as well.
+    pub lock_updates: bool,
+    /// Go on to the last version.
+    pub find_last: bool,
+}
+
+/// Locks a row version, or its last successor; returns the number of the version that was locked.
+pub fn lock(table: Rel, wanted: RowNumber, request: LockRequest) -> (TM_Result::Type, TM_FailureData, RowNumber) {
+    write_buffer::settle_row(table, wanted);
+    let store = Store::open_for_write(table);
+    let mut row = wanted;
+    let mut traversed = false;
+    loop {
+        let Some(handle) = resolve(&store, row) else {
+            let (result, failure) = gone(row);
+            return (result, TM_FailureData { traversed, ..failure }, row);
+        };
+        wait_for_mover(&store, handle, request.policy);
+        let (result, mut failure) =
+            heap::lock(store.companion(), handle.at(), request.cid, request.mode, request.policy, request.lock_updates);
+        if result == TM_Result::TM_Deleted && moved(&store, row, handle) {
+            continue;
+        }
+        if result == TM_Result::TM_Updated && request.find_last {
+            match follow(&store, &mut failure, request) {
+                Step::Next(next) => {
+                    row = next;
+                    traversed = true;
+                    continue;
+                }
+                Step::Stop(result) => {
+                    translate(&store, row, &mut failure);
+                    return (result, TM_FailureData { traversed: true, ..failure }, row);
+                }
+            }
+        }
+        if result != TM_Result::TM_Ok {
+            translate(&store, row, &mut failure);
+        }
+        failure.traversed = traversed;
+        return (result, failure, row);
+    }
+}
+
+/// A lock that must not wait waits for the mover all the same: it holds rows for milliseconds, and a heap has no mover.
+fn wait_for_mover(store: &Store, handle: Handle, policy: LockWaitPolicy::Type) {
+    if policy == LockWaitPolicy::LockWaitBlock {
+        return;
+    }
+    let Some(stored) = store.fetch(handle.at(), Snap::any()) else { return };
+    let xid = heap::update_xid(stored.pinned.header());
+    drop(stored);
+    if xid != pg_sys::InvalidTransactionId && mover_xids::is_mover(xid) {
+        heap::wait_for(store.companion(), xid, handle.at());
+    }
+}
+
+enum Step {
+    /// Lock this version.
+    Next(RowNumber),
+    /// Give up with this outcome.
+    Stop(TM_Result::Type),
+}
+
+/// Follows the update chain of the companion from a version that was found updated.
+fn follow(store: &Store, failure: &mut TM_FailureData, request: LockRequest) -> Step {
+    let mut at = failure.ctid;
+    let mut prior = failure.xmax;
+    loop {
+        pgrx::check_for_interrupts!();
+        if heap::moved_partitions(&at) {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "tuple to be locked was already moved to another partition due to concurrent update"
+            );
+        }
+        let mut dirty = DirtySnapshot::new();
+        let Some(stored) = store.fetch(at, dirty.snap()) else { return Step::Stop(TM_Result::TM_Deleted) };
+        let Item::Row { row, .. } = stored.item else { return Step::Stop(TM_Result::TM_Deleted) };
+        if heap::raw_xmin(stored.pinned.header()) != prior {
+            return Step::Stop(TM_Result::TM_Deleted);
+        }
+        if stored.visible() {
+            if let Some(holder) = dirty.deleter() {
+                drop(stored);
+                if !wait_by_policy(store, holder, at, request.policy) {
+                    return Step::Stop(TM_Result::TM_WouldBlock);
+                }
+                continue;
+            }
+            return visible_successor(&stored, row, prior, failure, request);
+        }
+        if lookup::in_stripe_now(store, row) {
+            return Step::Next(row);
+        }
+        let header = stored.pinned.header();
+        if tid::same(&header.t_ctid, &at) {
+            return Step::Stop(TM_Result::TM_Deleted);
+        }
+        prior = heap::update_xid(header);
+        at = header.t_ctid;
+    }
+}
+
+/// The successor can be locked, unless our own command made it.
+fn visible_successor(
+    stored: &super::store::Stored,
+    row: RowNumber,
+    prior: pg_sys::TransactionId,
+    failure: &mut TM_FailureData,
+    request: LockRequest,
+) -> Step {
+    // SAFETY: a pure test; HeapTupleHeaderGetCmin is asked only for tuples of our own transaction.
+    unsafe {
+        if pg_sys::TransactionIdIsCurrentTransactionId(prior) {
+            let cmin = pg_sys::HeapTupleHeaderGetCmin(crate::pg::compat::header_ptr(stored.pinned.header()));
+            if cmin >= request.cid {
+                failure.xmax = prior;
+                failure.cmax = cmin;
+                return Step::Stop(TM_Result::TM_SelfModified);
+            }
+        }
+    }
+    Step::Next(row)
+}
+
+/// Waits for `holder` as the policy says; false if the row is to be skipped.
+fn wait_by_policy(store: &Store, holder: pg_sys::TransactionId, at: pg_sys::ItemPointerData, policy: LockWaitPolicy::Type) -> bool {
+    if policy == LockWaitPolicy::LockWaitBlock {
+        heap::wait_for(store.companion(), holder, at);
+        return true;
+    }
+    // SAFETY: called with no buffer locked.
+    if unsafe { crate::pg::compat::conditional_wait(holder) } {
+        return true;
+    }
+    if policy == LockWaitPolicy::LockWaitError {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            format!("could not obtain lock on row in relation \"{}\"", store.table().name())
+        );
+    }
+    false
+}

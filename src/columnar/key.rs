@@ -1,0 +1,201 @@
+//! Row numbers and the keys under which a table's companion keeps its tuples (docs/storage.md).
+//! Free of PostgreSQL.
+
+/// Row numbers in one virtual block: the largest offset that core's bitmap code accepts.
+pub const ROWS_PER_BLOCK: u64 = 291;
+/// Virtual blocks stay below this, so that `chunk_id` has room for the other spaces.
+pub const MAX_BLOCKS: u32 = 1 << 30;
+/// A dense stripe spans at most this many virtual blocks.
+pub const DENSE_SPAN: u32 = 1 << 10;
+/// Any stripe spans at most this many virtual blocks.
+pub const SPARSE_SPAN: u32 = 1 << 20;
+
+const DENSE_BASE: u32 = 1 << 31;
+const SPARSE_BASE: u32 = 3 << 30;
+const PART_BITS: u32 = 21;
+const ANCHOR: u32 = 1 << 20;
+const DEAD: u32 = ANCHOR + 1;
+/// Parts of one row; 2^20 of 8,000 bytes are 8 GB, more than a row can have.
+pub const MAX_PARTS: u32 = ANCHOR;
+
+/// Names one row version of a table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RowNumber(pub u64);
+
+impl RowNumber {
+    /// From a block and a one-based offset, or `None` where no row number lies.
+    pub fn from_block_offset(block: u32, offset: u16) -> Option<Self> {
+        (block < MAX_BLOCKS && (1..=ROWS_PER_BLOCK as u16).contains(&offset))
+            .then(|| Self(u64::from(block) * ROWS_PER_BLOCK + u64::from(offset) - 1))
+    }
+
+    /// Virtual block.
+    pub fn block(self) -> u32 {
+        (self.0 / ROWS_PER_BLOCK) as u32
+    }
+
+    /// One-based offset in the block.
+    pub fn offset(self) -> u16 {
+        (self.0 % ROWS_PER_BLOCK) as u16 + 1
+    }
+}
+
+/// First row number of a virtual block.
+pub fn block_start(block: u32) -> RowNumber {
+    RowNumber(u64::from(block) * ROWS_PER_BLOCK)
+}
+
+/// Key of a companion tuple, in the order of the companion's index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Key {
+    /// `chunk_id`.
+    pub id: u32,
+    /// `chunk_seq`.
+    pub seq: i32,
+}
+
+/// What a companion tuple is, as its key tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// Part of a row image.
+    Row { row: RowNumber, part: u32 },
+    /// Lock holder of a stripe row.
+    Anchor(RowNumber),
+    /// Mark that a stripe row is deleted.
+    Dead(RowNumber),
+    /// Stripe description.
+    Stripe { first_block: u32, stripe: u32 },
+    /// Piece of a byte stream.
+    Blob { blob: u32, piece: u32 },
+}
+
+impl Item {
+    /// The key.
+    pub fn key(self) -> Key {
+        match self {
+            Self::Row { row, part } => row_key(row, part),
+            Self::Anchor(row) => row_key(row, ANCHOR),
+            Self::Dead(row) => row_key(row, DEAD),
+            Self::Stripe { first_block, stripe } => stripe_key(DENSE_BASE, first_block, stripe),
+            Self::Blob { blob, piece } => Key { id: u32::MAX - blob, seq: i32::MIN + piece as i32 },
+        }
+    }
+
+    /// Key of a stripe that spans `blocks` virtual blocks.
+    pub fn stripe_key(first_block: u32, blocks: u32, stripe: u32) -> Key {
+        stripe_key(if blocks <= DENSE_SPAN { DENSE_BASE } else { SPARSE_BASE }, first_block, stripe)
+    }
+
+    /// Reads a key, or `None` if nothing has such a key.
+    pub fn parse(key: Key) -> Option<Self> {
+        if key.seq < 0 {
+            return Some(Self::Blob { blob: u32::MAX - key.id, piece: key.seq.wrapping_sub(i32::MIN) as u32 });
+        }
+        if key.id >= SPARSE_BASE {
+            return Some(Self::Stripe { first_block: key.id - SPARSE_BASE, stripe: key.seq as u32 });
+        }
+        if key.id >= DENSE_BASE {
+            return Some(Self::Stripe { first_block: key.id - DENSE_BASE, stripe: key.seq as u32 });
+        }
+        let row = RowNumber::from_block_offset(key.id, (key.seq >> PART_BITS) as u16)?;
+        match key.seq as u32 & ((1 << PART_BITS) - 1) {
+            ANCHOR => Some(Self::Anchor(row)),
+            DEAD => Some(Self::Dead(row)),
+            part if part < MAX_PARTS => Some(Self::Row { row, part }),
+            _ => None,
+        }
+    }
+}
+
+fn row_key(row: RowNumber, low: u32) -> Key {
+    Key { id: row.block(), seq: ((u32::from(row.offset()) << PART_BITS) | low) as i32 }
+}
+
+fn stripe_key(base: u32, first_block: u32, stripe: u32) -> Key {
+    Key { id: base | first_block, seq: stripe as i32 }
+}
+
+/// An inclusive range of keys.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRange {
+    /// First key.
+    pub from: Key,
+    /// Last key.
+    pub to: Key,
+}
+
+impl KeyRange {
+    /// Everything kept for one row number.
+    pub fn row(row: RowNumber) -> Self {
+        Self { from: row_key(row, 0), to: row_key(row, (1 << PART_BITS) - 1) }
+    }
+
+    /// Rows, anchors and marks of the blocks `first..=last`.
+    pub fn blocks(first: u32, last: u32) -> Self {
+        Self { from: Key { id: first, seq: 0 }, to: Key { id: last, seq: i32::MAX } }
+    }
+
+    /// Pieces `first..=last` of a blob.
+    pub fn pieces(blob: u32, first: u32, last: u32) -> Self {
+        Self { from: Item::Blob { blob, piece: first }.key(), to: Item::Blob { blob, piece: last }.key() }
+    }
+
+    /// All stripe tuples of a table whose blocks below `next_block` are handed out. (Blobs count down from the
+    /// top of the same space, so the ranges must end where the table does.)
+    pub fn all_stripes(next_block: u32) -> [Self; 2] {
+        [DENSE_BASE, SPARSE_BASE].map(|base| Self {
+            from: Key { id: base, seq: 0 },
+            to: Key { id: base | next_block.min(MAX_BLOCKS - 1), seq: i32::MAX },
+        })
+    }
+
+    /// The stripe tuples that could cover `block`.
+    pub fn stripes_covering(block: u32) -> [Self; 2] {
+        let range = |base: u32, span: u32| Self {
+            from: Key { id: base | block.saturating_sub(span - 1), seq: 0 },
+            to: Key { id: base | block, seq: i32::MAX },
+        };
+        [range(DENSE_BASE, DENSE_SPAN), range(SPARSE_BASE, SPARSE_SPAN)]
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn keys_round_trip() {
+        for n in [0, 1, 290, 291, 292, 12_345_678, u64::from(MAX_BLOCKS) * ROWS_PER_BLOCK - 1] {
+            let row = RowNumber(n);
+            assert_eq!(RowNumber::from_block_offset(row.block(), row.offset()), Some(row));
+            for item in [
+                Item::Row { row, part: 0 },
+                Item::Row { row, part: MAX_PARTS - 1 },
+                Item::Anchor(row),
+                Item::Dead(row),
+                Item::Stripe { first_block: row.block(), stripe: 7 },
+                Item::Blob { blob: 3, piece: 0x7fff_fff0 },
+            ] {
+                assert_eq!(Item::parse(item.key()), Some(item));
+            }
+            let range = KeyRange::row(row);
+            assert!(range.from <= Item::Row { row, part: 0 }.key() && Item::Dead(row).key() <= range.to);
+        }
+    }
+
+    #[test]
+    fn neighbours_do_not_mix() {
+        let range = KeyRange::row(RowNumber(5));
+        assert!(KeyRange::row(RowNumber(4)).to < range.from);
+        assert!(range.to < KeyRange::row(RowNumber(6)).from);
+    }
+
+    #[test]
+    fn covering_ranges_hold_the_stripe() {
+        for (first, span, block) in [(0, 5, 4), (1000, 1024, 2023), (7, 1 << 20, 1 << 20)] {
+            let key = Item::stripe_key(first, span, 1);
+            let hit = KeyRange::stripes_covering(block).iter().any(|r| r.from <= key && key <= r.to);
+            assert!(hit, "{first} {span} {block}");
+        }
+    }
+}

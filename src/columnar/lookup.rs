@@ -1,0 +1,221 @@
+//! Finding a row by its number under any kind of snapshot (docs/storage.md, "Visibility").
+
+use super::key::{Item, KeyRange, RowNumber};
+use super::row;
+use super::store::{Store, Stored};
+use super::stripe::{self, OpenStripe};
+use super::write_buffer;
+use crate::columnar::encoding::Position;
+use crate::pg::error::{OrochiError, OrRaise};
+use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// Where a row is.
+pub enum Found {
+    /// In the row store; its tuple, palloc'd in the current context.
+    Row(pg_sys::HeapTuple),
+    /// In a stripe.
+    Stripe(Rc<OpenStripe>, Position),
+    /// In the memory of a transaction in progress, which the dirty snapshot names.
+    Reserved,
+}
+
+/// What the row space says about one row number.
+struct Marks {
+    row: Option<Stored>,
+    /// A mark that the metadata snapshot sees.
+    dead: bool,
+    /// In-progress deleter of the stripe row, for dirty snapshots.
+    deleter: Option<pg_sys::TransactionId>,
+}
+
+/// Finds the row version `row` if `snapshot` sees it. A dirty snapshot learns who is at it.
+pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
+    let kind = snapshot.kind();
+    write_buffer::settle_row(store.table(), row);
+    let marks = read_marks(store, row, snapshot, kind);
+    if let Some(first) = &marks.row {
+        return Some(Found::Row(row::tuple(store, row, first).or_raise()));
+    }
+    if marks.dead && kind != Kind::Any {
+        return None;
+    }
+    let found = match kind {
+        Kind::Dirty => find_dirty(store, row, snapshot)?,
+        _ => {
+            let (stripe, at) = stripe::find_row(store, row, snapshot.for_metadata()).or_raise()?;
+            Found::Stripe(stripe, at)
+        }
+    };
+    if let Some(deleter) = marks.deleter {
+        snapshot.report_dirty(pg_sys::InvalidTransactionId, deleter);
+    }
+    Some(found)
+}
+
+fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Marks {
+    let mut marks = Marks { row: None, dead: false, deleter: None };
+    let mut items = store.scan(KeyRange::row(row), snapshot);
+    while let Some(stored) = items.next_any() {
+        match stored.item {
+            Item::Row { part: 0, .. } if stored.visible() || kind == Kind::Any => {
+                // A dirty snapshot's fields now describe this tuple, so nothing else may be looked at with it.
+                marks.row = Some(stored);
+                return marks;
+            }
+            Item::Dead(_) => match kind {
+                Kind::Mvcc => marks.dead |= stored.visible(),
+                Kind::Dirty => {
+                    let mut dirty = DirtySnapshot::new();
+                    if store.fetch(stored.pinned.tid(), dirty.snap()).is_some_and(|s| s.visible()) {
+                        match dirty.inserter() {
+                            Some(xid) => marks.deleter = Some(xid),
+                            None => marks.dead = true,
+                        }
+                    }
+                }
+                _ => {
+                    let latest = store.fetch(stored.pinned.tid(), Snap::latest());
+                    marks.dead |= latest.is_some_and(|s| s.visible());
+                }
+            },
+            _ => {}
+        }
+    }
+    marks
+}
+
+/// Finds a stripe row for a dirty snapshot, reporting an in-progress stripe or reservation that covers it.
+fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
+    snapshot.report_dirty(pg_sys::InvalidTransactionId, pg_sys::InvalidTransactionId);
+    let mut dirty = DirtySnapshot::new();
+    let mut candidates = Vec::new();
+    for range in KeyRange::stripes_covering(row.block()) {
+        let mut items = store.scan(range, Snap::any());
+        while let Some(stored) = items.next_any() {
+            let seen = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible);
+            if let Some(stored) = seen {
+                let meta = stripe::parse_meta(store, &stored).or_raise();
+                if meta.first_row <= row.0 && row.0 <= meta.last_row {
+                    candidates.push((meta, dirty.inserter()));
+                }
+            }
+        }
+    }
+    for (meta, inserter) in candidates {
+        if meta.open {
+            if let Some(xid) = inserter {
+                snapshot.report_dirty(xid, pg_sys::InvalidTransactionId);
+                return Some(Found::Reserved);
+            }
+            continue;
+        }
+        let stripe = stripe::open(store, meta).or_raise();
+        if let Some(at) = stripe.find(store, row).or_raise() {
+            snapshot.report_dirty(inserter.unwrap_or(pg_sys::InvalidTransactionId), pg_sys::InvalidTransactionId);
+            return Some(Found::Stripe(stripe, at));
+        }
+    }
+    None
+}
+
+/// True if the latest committed state, or our own transaction, has the row in a stripe, deleted or not.
+pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
+    write_buffer::settle_row(store.table(), row);
+    stripe::find_row(store, row, Snap::latest()).or_raise().is_some()
+}
+
+/// True if nobody, on whatever snapshot, can see the row version any more, so that its index entries may go.
+///
+/// Returns the newest transaction that a standby's snapshot must not be older than, or `None` if the row lives.
+pub fn dead_to_all(store: &Store, row: RowNumber, oldest_xmin: pg_sys::TransactionId) -> Option<pg_sys::TransactionId> {
+    use pg_sys::HTSV_Result::HEAPTUPLE_DEAD;
+    if write_buffer::covers(store.table(), row) {
+        return None;
+    }
+    let mut horizon = pg_sys::InvalidTransactionId;
+    let mut dead_mark = false;
+    let mut items = store.scan(KeyRange::row(row), Snap::any());
+    while let Some(mut stored) = items.next_any() {
+        match stored.item {
+            Item::Row { part: 0, .. } => {
+                if stored.pinned.vacuum_state(oldest_xmin) != HEAPTUPLE_DEAD {
+                    return None;
+                }
+                horizon = newer(horizon, crate::pg::heap::update_xid(stored.pinned.header()));
+            }
+            Item::Dead(_) => {
+                let xmin = stored.pinned.xmin();
+                let old = xmin == pg_sys::FrozenTransactionId || precedes(xmin, oldest_xmin);
+                let latest = store.fetch(stored.pinned.tid(), Snap::latest()).is_some_and(|s| s.visible());
+                if old && latest {
+                    dead_mark = true;
+                    horizon = newer(horizon, xmin);
+                }
+            }
+            _ => {}
+        }
+    }
+    drop(items);
+    if dead_mark {
+        return Some(horizon);
+    }
+    (!covered_by_any_stripe(store, row)).then_some(horizon)
+}
+
+/// True if some stripe tuple that is not dead, or an open reservation, may hold the row.
+fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
+    let mut dirty = DirtySnapshot::new();
+    for range in KeyRange::stripes_covering(row.block()) {
+        let mut items = store.scan(range, Snap::any());
+        while let Some(stored) = items.next_any() {
+            let Some(seen) = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible) else { continue };
+            let meta = stripe::parse_meta(store, &seen).or_raise();
+            if row.0 < meta.first_row || meta.last_row < row.0 {
+                continue;
+            }
+            if meta.open {
+                if dirty.inserter().is_some() {
+                    return true;
+                }
+                continue;
+            }
+            let stripe = stripe::open(store, meta).or_raise();
+            if stripe.find(store, row).or_raise().is_some() {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
+    // SAFETY: a pure comparison of transaction ids.
+    unsafe { pg_sys::TransactionIdPrecedes(a, b) }
+}
+
+fn newer(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {
+    let normal = |x| pgrx::pg_sys::TransactionIdIsNormal(x);
+    match (normal(a), normal(b)) {
+        (_, false) => a,
+        (false, true) => b,
+        _ => {
+            if precedes(a, b) {
+                b
+            } else {
+                a
+            }
+        }
+    }
+}
+
+/// The error for a row that must be there and is not.
+pub fn vanished(store: &Store, row: RowNumber) -> OrochiError {
+    OrochiError::Internal(format!(
+        "row ({},{}) of columnar table \"{}\" has vanished",
+        row.block(),
+        row.offset(),
+        store.table().name()
+    ))
+}

@@ -1,0 +1,295 @@
+//! Tuple slots of columnar tables: heap-tuple slots that also serve system columns of stripe rows.
+
+use super::key::RowNumber;
+use super::lookup::{self, Found};
+use super::reader;
+use super::store::Store;
+use super::tid;
+use crate::pg::error::OrRaise;
+use crate::pg::snapshot::Snap;
+use crate::pg::{externs, values};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::sync::OnceLock;
+
+/// Transaction fields of a row that is not held as a heap tuple with its own header.
+#[derive(Clone, Copy)]
+pub struct System {
+    /// Inserting transaction.
+    pub xmin: pg_sys::TransactionId,
+    /// Locking or deleting transaction.
+    pub xmax: pg_sys::TransactionId,
+    /// Command id.
+    pub cid: pg_sys::CommandId,
+}
+
+/// The slot: core's heap slot, then ours.
+#[repr(C)]
+struct ColumnarSlot {
+    base: pg_sys::HeapTupleTableSlot,
+    has_system: bool,
+    system: System,
+}
+
+struct Ops(pg_sys::TupleTableSlotOps);
+// SAFETY: the operations are function pointers and sizes, written once.
+unsafe impl Send for Ops {}
+// SAFETY: as above.
+unsafe impl Sync for Ops {}
+
+static OPS: OnceLock<Ops> = OnceLock::new();
+
+/// The slot operations of columnar tables.
+pub fn ops() -> *const pg_sys::TupleTableSlotOps {
+    &raw const OPS
+        .get_or_init(|| {
+            // SAFETY: core's operations are a constant; every function of theirs works on our larger slot.
+            let mut ops = unsafe { pg_sys::TTSOpsHeapTuple };
+            ops.base_slot_size = size_of::<ColumnarSlot>();
+            ops.clear = Some(clear);
+            ops.getsysattr = Some(get_system_attribute);
+            ops.copyslot = Some(copy_slot);
+            crate::pg::compat::set_current_xact_test(&mut ops, is_current_transaction);
+            Ops(ops)
+        })
+        .0
+}
+
+fn is_ours(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: callers pass a valid slot.
+    unsafe { (*slot).tts_ops == ops() }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        (*slot.cast::<ColumnarSlot>()).has_system = false;
+        if let Some(base) = pg_sys::TTSOpsHeapTuple.clear {
+            base(slot);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn copy_slot(to: *mut pg_sys::TupleTableSlot, from: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by core with `to` one of our slots and `from` any valid slot.
+    unsafe {
+        if let Some(base) = pg_sys::TTSOpsHeapTuple.copyslot {
+            base(to, from);
+        }
+        if is_ours(from) {
+            let (to, from) = (to.cast::<ColumnarSlot>(), from.cast::<ColumnarSlot>());
+            (*to).has_system = (*from).has_system;
+            (*to).system = (*from).system;
+        }
+        (*to).tts_tid = (*from).tts_tid;
+        (*to).tts_tableOid = (*from).tts_tableOid;
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn get_system_attribute(
+    slot: *mut pg_sys::TupleTableSlot,
+    attribute: i32,
+    is_null: *mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        let ours = &*slot.cast::<ColumnarSlot>();
+        let value = match attribute {
+            _ if !ours.has_system => None,
+            pg_sys::MinTransactionIdAttributeNumber => Some(ours.system.xmin.into_inner()),
+            pg_sys::MaxTransactionIdAttributeNumber => Some(ours.system.xmax.into_inner()),
+            pg_sys::MinCommandIdAttributeNumber | pg_sys::MaxCommandIdAttributeNumber => Some(ours.system.cid),
+            _ => None,
+        };
+        if let Some(value) = value {
+            *is_null = false;
+            return pg_sys::Datum::from(value);
+        }
+        match pg_sys::TTSOpsHeapTuple.getsysattr {
+            Some(base) => base(slot, attribute, is_null),
+            None => pg_sys::Datum::from(0usize),
+        }
+    }
+}
+
+/// Whether the row in the slot was inserted by the current transaction (referential-integrity checks ask on 18).
+#[pg_guard]
+unsafe extern "C-unwind" fn is_current_transaction(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    let mut null = true;
+    // SAFETY: called by core with one of our slots, which serves xmin.
+    unsafe {
+        let xmin = get_system_attribute(slot, pg_sys::MinTransactionIdAttributeNumber, &mut null);
+        pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xmin.value() as u32))
+    }
+}
+
+/// Puts a palloc'd heap tuple into a slot, which then owns it. The tuple must live in the slot's memory context.
+///
+/// # Safety
+/// `slot` must be one of ours and `tuple` a single palloc'd chunk.
+pub unsafe fn store_tuple(slot: *mut pg_sys::TupleTableSlot, tuple: pg_sys::HeapTuple) {
+    // SAFETY: the caller's promise; the fields are set as core's own heap slots set them.
+    unsafe {
+        pg_sys::ExecClearTuple(slot);
+        let heap = slot.cast::<pg_sys::HeapTupleTableSlot>();
+        (*heap).tuple = tuple;
+        (*heap).off = 0;
+        (*slot).tts_nvalid = 0;
+        (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+        (*slot).tts_flags |= pg_sys::TTS_FLAG_SHOULDFREE as u16;
+        (*slot).tts_tid = (*tuple).t_self;
+        (*slot).tts_tableOid = (*tuple).t_tableOid;
+    }
+}
+
+/// Notes the transaction fields of the row in the slot, if the slot is one of ours.
+///
+/// # Safety
+/// `slot` must be a valid slot.
+pub unsafe fn set_system(slot: *mut pg_sys::TupleTableSlot, system: System) {
+    if is_ours(slot) {
+        // SAFETY: it is one of ours.
+        unsafe {
+            let ours = &mut *slot.cast::<ColumnarSlot>();
+            ours.has_system = true;
+            ours.system = system;
+        }
+    }
+}
+
+/// Fetches a row under a snapshot into a slot; false, and the slot cleared, if the snapshot does not see it.
+///
+/// # Safety
+/// `slot` must be one of ours, for the table's row type.
+pub unsafe fn fetch(store: &Store, row: RowNumber, snapshot: Snap, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise; rows are made in the slot's own memory context.
+    unsafe {
+        let old = pg_sys::MemoryContextSwitchTo((*slot).tts_mcxt);
+        let found = lookup::find(store, row, snapshot);
+        pg_sys::MemoryContextSwitchTo(old);
+        match found {
+            Some(Found::Row(tuple)) => store_tuple(slot, tuple),
+            Some(Found::Stripe(stripe, at)) => {
+                let mut row_reader = reader::RowReader::new(store, stripe);
+                row_reader.fill(store, at, slot).or_raise();
+                (*slot).tts_tid = tid::to_tid(row);
+                materialize(slot);
+                set_system(slot, row_reader.system());
+            }
+            // What a transaction in progress holds in memory has no values to show; callers only learn that it is there.
+            Some(Found::Reserved) => {
+                pg_sys::ExecStoreAllNullTuple(slot);
+                (*slot).tts_tid = tid::to_tid(row);
+            }
+            None => {
+                pg_sys::ExecClearTuple(slot);
+                return false;
+            }
+        }
+        (*slot).tts_tableOid = store.table().oid();
+    }
+    true
+}
+
+/// Copies the values that a slot points to into the slot's own memory.
+///
+/// # Safety
+/// `slot` must be a valid slot.
+pub unsafe fn materialize(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let tid = (*slot).tts_tid;
+        if let Some(function) = (*(*slot).tts_ops).materialize {
+            function(slot);
+        }
+        (*slot).tts_tid = tid;
+    }
+}
+
+/// A slot of a table's type, dropped with the guard.
+pub struct OwnSlot(*mut pg_sys::TupleTableSlot);
+
+impl OwnSlot {
+    /// Makes one for the table of `store`.
+    pub fn new(store: &Store) -> Self {
+        // SAFETY: the descriptor is valid while the table is open.
+        Self(unsafe { pg_sys::MakeSingleTupleTableSlot(store.table().desc(), ops()) })
+    }
+
+    /// The slot.
+    pub fn raw(&self) -> *mut pg_sys::TupleTableSlot {
+        self.0
+    }
+}
+
+impl Drop for OwnSlot {
+    fn drop(&mut self) {
+        if !crate::pg::unwinding() {
+            // SAFETY: made in `new`.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) }
+        }
+    }
+}
+
+/// True if the new version of a row has the same key columns (those of unique indexes) as the old one.
+///
+/// # Safety
+/// `new` must be a non-empty slot of the table's row type.
+pub unsafe fn key_intact(store: &Store, old: RowNumber, new: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the table is open; the bitmap is a copy of ours.
+    unsafe {
+        let keys = pg_sys::RelationGetIndexAttrBitmap(
+            store.table().raw(),
+            pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY,
+        );
+        if keys.is_null() {
+            return true;
+        }
+        let before = OwnSlot::new(store);
+        let intact = fetch(store, old, Snap::any(), before.raw()) && same_values(store, keys, before.raw(), new);
+        pg_sys::bms_free(keys);
+        intact
+    }
+}
+
+/// # Safety
+/// Both slots must be non-empty slots of the table's row type.
+unsafe fn same_values(
+    store: &Store,
+    keys: *mut pg_sys::Bitmapset,
+    a: *mut pg_sys::TupleTableSlot,
+    b: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    let mut member = -1;
+    // SAFETY: the caller's promise; attribute numbers come from the relation's own indexes.
+    unsafe {
+        let attributes = values::attributes(store.table().desc());
+        loop {
+            member = pg_sys::bms_next_member(keys, member);
+            if member < 0 {
+                return true;
+            }
+            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
+            if number <= 0 {
+                return false;
+            }
+            let attribute = &attributes[number as usize - 1];
+            pg_sys::slot_getsomeattrs_int(a, number);
+            if i32::from((*b).tts_nvalid) < number {
+                pg_sys::slot_getsomeattrs_int(b, number);
+            }
+            let i = number as usize - 1;
+            let (null_a, null_b) = (*(*a).tts_isnull.add(i), *(*b).tts_isnull.add(i));
+            if null_a != null_b {
+                return false;
+            }
+            let (va, vb) = (*(*a).tts_values.add(i), *(*b).tts_values.add(i));
+            if !null_a && !externs::datumIsEqual(va, vb, attribute.attbyval, i32::from(attribute.attlen)) {
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A table's companion, opened: insertion and range reading of its tuples.
+
+use super::key::{Item, Key, KeyRange};
+use crate::pg::error::OrochiError;
+use crate::pg::keyscan::{KeyScan, contains};
+use crate::pg::snapshot::Snap;
+use crate::pg::tuple::{Pinned, TupleBuffer, companion_indexes};
+use crate::pg::{OpenRel, Rel, externs, heap};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+
+thread_local! {
+    static TUPLE: RefCell<TupleBuffer> = RefCell::new(TupleBuffer::default());
+}
+
+/// The companion and its indexes, open. `indexes[0]` is the one that is read.
+pub struct Store {
+    indexes: Vec<OpenRel>,
+    companion: OpenRel,
+    table: Rel,
+}
+
+impl Store {
+    /// Opens the companion for reading; `None` if the table has none, and so no rows.
+    pub fn open(table: Rel) -> Option<Self> {
+        Self::open_with(table, pg_sys::AccessShareLock)
+    }
+
+    /// Opens the companion for writing, making it if the table came without one (a heap table of fixed-width columns
+    /// has none, and neither has its rewritten successor).
+    pub fn open_for_write(table: Rel) -> Self {
+        if let Some(store) = Self::open_with(table, pg_sys::RowExclusiveLock) {
+            return store;
+        }
+        // SAFETY: only a rewrite meets a table without companion, and it holds the exclusive lock that creation needs;
+        // otherwise the lock is taken here. The command counter makes the new pg_class row visible.
+        unsafe {
+            externs::NewHeapCreateToastTable(
+                table.oid(),
+                pg_sys::Datum::from(0usize),
+                pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE,
+                pg_sys::InvalidOid,
+            );
+            pg_sys::CommandCounterIncrement();
+        }
+        Self::open_with(table, pg_sys::RowExclusiveLock).unwrap_or_else(|| {
+            OrochiError::Internal(format!("columnar table \"{}\" has no companion relation", table.name())).raise()
+        })
+    }
+
+    fn open_with(table: Rel, lock: u32) -> Option<Self> {
+        let oid = table.companion();
+        if oid == pg_sys::InvalidOid {
+            return None;
+        }
+        let companion = OpenRel::table(oid, lock);
+        let indexes = companion_indexes(companion.rel(), lock);
+        if indexes.is_empty() {
+            OrochiError::Internal(format!("companion of columnar table \"{}\" has no index", table.name())).raise();
+        }
+        Some(Self { indexes, companion, table })
+    }
+
+    /// The table.
+    #[inline]
+    pub fn table(&self) -> Rel {
+        self.table
+    }
+
+    /// The companion relation.
+    #[inline]
+    pub fn companion(&self) -> Rel {
+        self.companion.rel()
+    }
+
+    /// Inserts a tuple and its index entry.
+    pub fn insert(&self, key: Key, payload: &[u8], cid: pg_sys::CommandId, options: u32) -> pg_sys::ItemPointerData {
+        TUPLE.with_borrow_mut(|buffer| {
+            let tuple = buffer.form(key.id, key.seq, payload);
+            // SAFETY: `form` made a well-formed companion tuple.
+            let tid = unsafe { heap::insert(self.companion(), tuple, cid, options) };
+            self.insert_index_entry(key, tid);
+            tid
+        })
+    }
+
+    /// Inserts a row tuple on probation (ON CONFLICT): it counts only once it is confirmed.
+    pub fn insert_speculative(&self, key: Key, payload: &[u8], cid: pg_sys::CommandId, token: u32) -> pg_sys::ItemPointerData {
+        TUPLE.with_borrow_mut(|buffer| {
+            let tuple = buffer.form(key.id, key.seq, payload);
+            // SAFETY: as in `insert`; the token goes where HeapTupleHeaderSetSpeculativeToken puts it.
+            let tid = unsafe {
+                pgrx::itemptr::item_pointer_set_all(&mut (*(*tuple).t_data).t_ctid, token, 0xfffe);
+                heap::insert(self.companion(), tuple, cid, pg_sys::HEAP_INSERT_SPECULATIVE)
+            };
+            self.insert_index_entry(key, tid);
+            tid
+        })
+    }
+
+    /// Updates the tuple at `tid` into one with the given key; inserts the index entry on success.
+    #[allow(clippy::too_many_arguments)]
+    pub fn update(
+        &self,
+        tid: pg_sys::ItemPointerData,
+        key: Key,
+        payload: &[u8],
+        cid: pg_sys::CommandId,
+        crosscheck: pg_sys::Snapshot,
+        wait: bool,
+        key_intact: bool,
+    ) -> (heap::TM_Result::Type, heap::TM_FailureData, heap::LockTupleMode::Type) {
+        TUPLE.with_borrow_mut(|buffer| {
+            let tuple = buffer.form(key.id, key.seq, payload);
+            // SAFETY: `form` made a well-formed companion tuple.
+            let outcome =
+                unsafe { heap::update(self.companion(), tid, tuple, cid, crosscheck, wait, key_intact) };
+            if outcome.0 == heap::TM_Result::TM_Ok {
+                // SAFETY: heap_update stored the new TID.
+                self.insert_index_entry(key, unsafe { (*tuple).t_self });
+            }
+            outcome
+        })
+    }
+
+    fn insert_index_entry(&self, key: Key, mut tid: pg_sys::ItemPointerData) {
+        let mut values = [pg_sys::Datum::from(key.id), pg_sys::Datum::from(key.seq)];
+        let mut nulls = [false; 2];
+        for index in &self.indexes {
+            // SAFETY: the indexes are open for writing; keys are unique by construction, so nothing is checked.
+            unsafe {
+                if (*(*index.rel().raw()).rd_index).indisready {
+                    pg_sys::index_insert(
+                        index.rel().raw(),
+                        values.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                        &mut tid,
+                        self.companion().raw(),
+                        pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                        false,
+                        std::ptr::null_mut(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Starts reading a range of keys.
+    pub fn scan(&self, range: KeyRange, snapshot: Snap) -> Items<'_> {
+        Items { scan: KeyScan::begin(self.companion(), self.indexes[0].rel(), &range), store: self, range, snapshot }
+    }
+
+    /// Fetches one tuple by its TID in the companion.
+    pub fn fetch(&self, tid: pg_sys::ItemPointerData, snapshot: Snap) -> Option<Stored> {
+        let pinned = Pinned::fetch(self.companion(), snapshot, tid)?;
+        let (id, seq) = pinned.key()?;
+        let key = Key { id, seq };
+        Some(Stored { item: Item::parse(key)?, key, pinned })
+    }
+}
+
+/// A companion tuple with its meaning.
+pub struct Stored {
+    /// What it is.
+    pub item: Item,
+    /// Its key.
+    pub key: Key,
+    /// The tuple on its pinned page.
+    pub pinned: Pinned,
+}
+
+impl Stored {
+    /// Whether the snapshot of the read sees it.
+    #[inline]
+    pub fn visible(&self) -> bool {
+        self.pinned.visible
+    }
+}
+
+/// Tuples of a key range in key order, visible or not.
+pub struct Items<'a> {
+    scan: KeyScan,
+    store: &'a Store,
+    range: KeyRange,
+    snapshot: Snap,
+}
+
+impl Items<'_> {
+    /// The next tuple that is there at all; [`Stored::visible`] tells whether the snapshot sees it.
+    #[inline]
+    pub fn next_any(&mut self) -> Option<Stored> {
+        loop {
+            let tid = self.scan.next()?;
+            if let Some(stored) = self.store.fetch(tid, self.snapshot)
+                && contains(&self.range, stored.key)
+            {
+                return Some(stored);
+            }
+        }
+    }
+
+    /// The next tuple that the snapshot sees.
+    #[inline]
+    pub fn next_visible(&mut self) -> Option<Stored> {
+        loop {
+            let stored = self.next_any()?;
+            if stored.visible() {
+                return Some(stored);
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Row numbers as TIDs.
+
+use super::key::RowNumber;
+use pgrx::pg_sys;
+
+/// The TID of a row number.
+#[inline]
+pub fn to_tid(row: RowNumber) -> pg_sys::ItemPointerData {
+    let mut tid = pg_sys::ItemPointerData::default();
+    // SAFETY: `tid` is a local of the right type.
+    unsafe { pgrx::itemptr::item_pointer_set_all(&mut tid, row.block(), row.offset()) };
+    tid
+}
+
+/// The row number of a TID; `None` where no row can be.
+#[inline]
+pub fn from_tid(tid: pg_sys::ItemPointerData) -> Option<RowNumber> {
+    let (block, offset) = pgrx::itemptr::item_pointer_get_both(tid);
+    RowNumber::from_block_offset(block, offset)
+}
+
+/// True if both are the same TID.
+#[inline]
+pub fn same(a: &pg_sys::ItemPointerData, b: &pg_sys::ItemPointerData) -> bool {
+    pgrx::itemptr::item_pointer_get_both(*a) == pgrx::itemptr::item_pointer_get_both(*b)
+}

@@ -1,0 +1,3 @@
+//! What Orochi tells about itself.
+
+pub mod counters;

@@ -1,0 +1,153 @@
+//! What differs between PostgreSQL majors. No other module has version conditions.
+
+pub mod workers;
+
+use super::relation::FileId;
+use pgrx::pg_sys;
+
+#[cfg(not(feature = "pg18"))]
+mod until17;
+#[cfg(not(feature = "pg18"))]
+pub use until17::*;
+#[cfg(feature = "pg18")]
+mod since18;
+#[cfg(feature = "pg18")]
+pub use since18::*;
+
+/// Identity of a relation's file.
+#[cfg(feature = "pg15")]
+pub fn file_id(relation: pg_sys::Relation) -> FileId {
+    // SAFETY: callers pass an open relation.
+    let node = unsafe { &(*relation).rd_node };
+    FileId { database: node.dbNode.to_u32(), number: node.relNode.to_u32() }
+}
+
+/// Identity of a relation's file.
+#[cfg(not(feature = "pg15"))]
+pub fn file_id(relation: pg_sys::Relation) -> FileId {
+    // SAFETY: callers pass an open relation.
+    let node = unsafe { &(*relation).rd_locator };
+    FileId { database: node.dbOid.to_u32(), number: node.relNumber.to_u32() }
+}
+
+/// The storage manager's entry of a relation's file.
+///
+/// # Safety
+/// `relation` must be open; the entry must not be kept across anything that can process invalidations.
+pub unsafe fn smgr(relation: pg_sys::Relation) -> pg_sys::SMgrRelation {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::smgropen((*relation).rd_node, (*relation).rd_backend);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::smgropen((*relation).rd_locator, (*relation).rd_backend);
+    }
+}
+
+/// OIDs of an OID list.
+///
+/// # Safety
+/// `list` must be NIL or an OID list.
+pub unsafe fn oid_list(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise; `elements` has `length` cells.
+    unsafe {
+        (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).oid_value).collect()
+    }
+}
+
+/// A header pointer as PostgreSQL's functions want it.
+pub fn header_ptr(header: &pg_sys::HeapTupleHeaderData) -> pg_sys::HeapTupleHeader {
+    std::ptr::from_ref(header).cast_mut()
+}
+
+/// True if the relation's cached attribute bitmaps are valid.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn attrs_valid(relation: pg_sys::Relation) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return !(*relation).rd_indexattr.is_null();
+        #[cfg(not(feature = "pg15"))]
+        return (*relation).rd_attrsvalid;
+    }
+}
+
+/// `heap_update`; which indexes need new entries is not asked, since a new version has a new row number.
+///
+/// # Safety
+/// As for `heap_update`.
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn heap_update(
+    relation: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    new: pg_sys::HeapTuple,
+    cid: pg_sys::CommandId,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    failure: *mut pg_sys::TM_FailureData,
+    mode: *mut pg_sys::LockTupleMode::Type,
+) -> pg_sys::TM_Result::Type {
+    #[cfg(feature = "pg15")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::heap_update(relation, tid, new, cid, crosscheck, wait, failure, mode)
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
+        pg_sys::heap_update(relation, tid, new, cid, crosscheck, wait, failure, mode, &mut indexes)
+    }
+}
+
+/// The attributes of a row descriptor.
+///
+/// # Safety
+/// `desc` must stay valid while the slice is used.
+pub unsafe fn attributes<'a>(desc: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
+    // SAFETY: the caller's promise; a descriptor is followed by `natts` attributes (on 18 behind the compact ones).
+    unsafe {
+        let natts = (*desc).natts as usize;
+        #[cfg(feature = "pg18")]
+        let first = {
+            let compact = (&raw const (*desc).compact_attrs).cast::<pg_sys::CompactAttribute>();
+            compact.add(natts).cast::<pg_sys::FormData_pg_attribute>()
+        };
+        #[cfg(not(feature = "pg18"))]
+        let first = (&raw const (*desc).attrs).cast::<pg_sys::FormData_pg_attribute>();
+        std::slice::from_raw_parts(first, natts)
+    }
+}
+
+/// Counts an UPDATE that was not HOT.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn count_update(relation: pg_sys::Relation) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        pg_sys::pgstat_count_heap_update(relation, false);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::pgstat_count_heap_update(relation, false, true);
+    }
+}
+
+/// `ConditionalXactLockTableWait`: true once the transaction has ended, false if it has not.
+///
+/// # Safety
+/// Must be called with no buffer locked.
+pub unsafe fn conditional_wait(xid: pg_sys::TransactionId) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::ConditionalXactLockTableWait(xid, false);
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::ConditionalXactLockTableWait(xid);
+    }
+}

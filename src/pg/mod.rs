@@ -1,0 +1,24 @@
+//! The only door to PostgreSQL internals.
+//!
+//! Everything here is thin: a function wraps one PostgreSQL facility, states what it needs, and hands back a
+//! guard or a plain value. Version conditions live in [`compat`] alone.
+
+pub mod compat;
+pub mod error;
+pub mod externs;
+pub mod heap;
+pub mod keyscan;
+pub mod relation;
+pub mod server;
+pub mod snapshot;
+pub mod tuple;
+pub mod values;
+
+pub use relation::{OpenRel, Rel};
+
+/// True while a Rust panic (which carries a PostgreSQL ERROR) unwinds. A guard's `Drop` must then leave its
+/// resource to transaction abort, because releasing it could raise a second error.
+#[inline]
+pub fn unwinding() -> bool {
+    std::thread::panicking()
+}

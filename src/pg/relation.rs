@@ -1,0 +1,135 @@
+//! Relations: a copyable handle and an owning guard.
+
+use super::compat;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// A relation that somebody keeps open. Copying it does not open it again.
+#[derive(Clone, Copy)]
+pub struct Rel(pg_sys::Relation);
+
+impl Rel {
+    /// # Safety
+    /// `relation` must be an open relation for as long as the handle and its copies are used.
+    #[inline]
+    pub unsafe fn new(relation: pg_sys::Relation) -> Self {
+        Self(relation)
+    }
+
+    /// The raw pointer, for PostgreSQL's functions.
+    #[inline]
+    pub fn raw(self) -> pg_sys::Relation {
+        self.0
+    }
+
+    #[inline]
+    fn data(self) -> &'static pg_sys::RelationData {
+        // SAFETY: `new` was promised an open relation; the reference is never kept across a call.
+        unsafe { &*self.0 }
+    }
+
+    #[inline]
+    fn form(self) -> &'static pg_sys::FormData_pg_class {
+        // SAFETY: an open relation has its pg_class row.
+        unsafe { &*self.data().rd_rel }
+    }
+
+    /// OID of the relation.
+    #[inline]
+    pub fn oid(self) -> pg_sys::Oid {
+        self.data().rd_id
+    }
+
+    /// Unqualified name.
+    pub fn name(self) -> String {
+        // SAFETY: relname is a NUL-terminated name of at most 63 bytes.
+        unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_string_lossy().into_owned()
+    }
+
+    /// OID of the companion (TOAST) relation, or `InvalidOid`.
+    #[inline]
+    pub fn companion(self) -> pg_sys::Oid {
+        self.form().reltoastrelid
+    }
+
+    /// Row descriptor.
+    #[inline]
+    pub fn desc(self) -> pg_sys::TupleDesc {
+        self.data().rd_att
+    }
+
+    /// True if the table has row triggers that could look at rows while a statement inserts them.
+    pub fn has_row_triggers(self) -> bool {
+        let triggers = self.data().trigdesc;
+        if triggers.is_null() {
+            return false;
+        }
+        // SAFETY: a non-null trigdesc of an open relation is valid.
+        let t = unsafe { &*triggers };
+        t.trig_insert_before_row || t.trig_insert_instead_row || t.trig_insert_after_row
+    }
+
+    /// Identity of the relation's file: database and file number. Changes with TRUNCATE and rewrites.
+    #[inline]
+    pub fn file(self) -> FileId {
+        compat::file_id(self.0)
+    }
+
+    /// Physical length of the main fork in blocks (the access method's `relation_size` reports virtual blocks).
+    pub fn physical_blocks(self) -> pg_sys::BlockNumber {
+        // SAFETY: the relation is open; smgropen finds or makes the entry of its file.
+        unsafe { pg_sys::smgrnblocks(compat::smgr(self.0), pg_sys::ForkNumber::MAIN_FORKNUM) }
+    }
+
+    /// OIDs of the relation's indexes.
+    pub fn index_oids(self) -> Vec<pg_sys::Oid> {
+        // SAFETY: RelationGetIndexList returns a fresh list of OIDs that is ours to free.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(self.0);
+            let oids = compat::oid_list(list);
+            pg_sys::list_free(list);
+            oids
+        }
+    }
+}
+
+/// Which file a relation's storage is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FileId {
+    /// Database, 0 for shared relations.
+    pub database: u32,
+    /// File number.
+    pub number: u32,
+}
+
+/// An open relation that is closed on drop; its lock is kept until the end of the transaction.
+pub struct OpenRel(Rel);
+
+impl OpenRel {
+    /// Opens a table.
+    pub fn table(oid: pg_sys::Oid, lock: u32) -> Self {
+        // SAFETY: table_open raises an ERROR rather than returning an invalid relation.
+        Self(unsafe { Rel::new(pg_sys::table_open(oid, lock as pg_sys::LOCKMODE)) })
+    }
+
+    /// Opens an index.
+    pub fn index(oid: pg_sys::Oid, lock: u32) -> Self {
+        // SAFETY: index_open raises an ERROR rather than returning an invalid relation.
+        Self(unsafe { Rel::new(pg_sys::index_open(oid, lock as pg_sys::LOCKMODE)) })
+    }
+
+    /// The handle.
+    #[inline]
+    pub fn rel(&self) -> Rel {
+        self.0
+    }
+}
+
+impl Drop for OpenRel {
+    fn drop(&mut self) {
+        if !super::unwinding() {
+            // SAFETY: opened in the constructor and not closed since; NoLock keeps the lock.
+            unsafe { pg_sys::relation_close(self.0.raw(), pg_sys::NoLock as pg_sys::LOCKMODE) }
+        }
+    }
+}
