@@ -1,6 +1,7 @@
 //! Every hook, chained to its predecessor.
 
 use crate::columnar::{self, am, write_buffer};
+use crate::execution;
 use crate::pg::{OpenRel, compat};
 use crate::workers;
 use pgrx::pg_guard;
@@ -14,6 +15,7 @@ struct Previous {
     executor_start: ExecutorStart_hook_type,
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
+    set_rel_pathlist: set_rel_pathlist_hook_type,
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -26,10 +28,12 @@ pub fn init() {
             executor_start: ExecutorStart_hook,
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
+            set_rel_pathlist: set_rel_pathlist_hook,
         });
         ExecutorStart_hook = Some(executor_start);
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
+        set_rel_pathlist_hook = Some(set_rel_pathlist);
     }
 }
 
@@ -62,6 +66,22 @@ unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
             Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
             None => standard_ExecutorFinish(query),
         }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn set_rel_pathlist(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.set_rel_pathlist) {
+            pg_guard_ffi_boundary(|| previous(root, rel, index, entry));
+        }
+        execution::planning::set_rel_pathlist(root, rel, index, entry);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Orochi.
 mod columnar;
+mod execution;
 mod hooks;
 mod monitor;
 mod pg;
@@ -17,6 +18,7 @@ pub extern "C-unwind" fn _PG_init() {
     monitor::init();
     columnar::init();
     workers::init();
+    execution::init();
     hooks::init();
 }
 
