@@ -12,6 +12,7 @@ pgrx::pg_module_magic!(name, version);
 /// Called when the library is loaded: by the postmaster if preloaded, else by the first session that needs it.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::server::silence_backtraces();
     settings::init();
     shmem::init();
     monitor::init();

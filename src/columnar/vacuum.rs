@@ -126,9 +126,10 @@ unsafe fn vacuum_index(
 pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDeleteOp) -> pg_sys::TransactionId {
     // SAFETY: the caller's promise.
     unsafe {
-        let Some(store) = Store::open(table) else { return pg_sys::InvalidTransactionId };
+        let Some(store) = Store::open(table) else { return none_deletable(request) };
         let oldest = pg_sys::GetOldestNonRemovableTransactionId(table.raw());
         let mut horizon = pg_sys::InvalidTransactionId;
+        let mut found = false;
         for i in 0..(*request).ndeltids as usize {
             let delete = &*(*request).deltids.add(i);
             let status = &mut *(*request).status.add(delete.id as usize);
@@ -136,6 +137,7 @@ pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDele
             match lookup::dead_to_all(&store, row, oldest) {
                 Some(xid) => {
                     status.knowndeletable = true;
+                    found = true;
                     horizon = lookup::newer(horizon, xid);
                 }
                 None if (*request).bottomup => {}
@@ -143,6 +145,22 @@ pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDele
                 None => debug_assert!(!status.knowndeletable),
             }
         }
+        // An index that only hopes to find something to delete wants an empty list if there is nothing.
+        if !found && (*request).bottomup {
+            (*request).ndeltids = 0;
+        }
         horizon
     }
+}
+
+/// # Safety
+/// `request` must be valid.
+unsafe fn none_deletable(request: *mut pg_sys::TM_IndexDeleteOp) -> pg_sys::TransactionId {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*request).bottomup {
+            (*request).ndeltids = 0;
+        }
+    }
+    pg_sys::InvalidTransactionId
 }
