@@ -72,6 +72,20 @@ pub fn list(store: &Store, snapshot: Snap) -> Result<Vec<Described>, OrochiError
     Ok(all)
 }
 
+/// Places of the reservations that a snapshot sees. Their transactions are over, so they mean nothing any more.
+pub fn stale_reservations(store: &Store, snapshot: Snap) -> Result<Vec<pg_sys::ItemPointerData>, OrochiError> {
+    let mut stale = Vec::new();
+    for range in KeyRange::all_stripes(metapage::next_block(store.table())) {
+        let mut items = store.scan(range, snapshot);
+        while let Some(stored) = items.next_visible() {
+            if parse_meta(store, &stored)?.open {
+                stale.push(stored.pinned.tid());
+            }
+        }
+    }
+    Ok(stale)
+}
+
 /// Opens a stripe by its description alone.
 pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiError> {
     open_described(store, Described { meta, xmin: pg_sys::FrozenTransactionId, tid: Default::default() })

@@ -10,7 +10,7 @@ use super::encoding::{Compression, EncodingError, Finished, Limits, StripeMeta, 
 use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{metapage, stripe};
+use super::{insert, metapage, stripe};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::relation::FileId;
@@ -194,8 +194,12 @@ fn flush_at(position: usize, table: Rel) {
     let Some((finished, cid, stripe_id, reservation)) = finish(position, table) else { return };
     let store = Store::open_for_write(table);
     stripe::write(&store, &finished, stripe_id, cid);
-    // The reservation was made by this command, so only a later one may delete it.
-    heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
+    // The reservation was made by this command, so only a later one may delete it. During a parallel operation nothing may
+    // be deleted at all; once committed a reservation means nothing, and the mover removes it.
+    // SAFETY: a plain test of this process's state.
+    if unsafe { !pg_sys::IsInParallelMode() } {
+        heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
+    }
     let current = current_subtransaction();
     BUFFERS.with_borrow_mut(|buffers| {
         if buffers[position].owner == current {
@@ -248,6 +252,7 @@ pub fn settle(table: Rel) {
     }
     let file = table.file();
     while let Some((position, _)) = find(|b| b.file == file) {
+        insert::note_interruption(table);
         flush_at(position, table);
     }
 }
