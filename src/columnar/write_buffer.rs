@@ -6,8 +6,9 @@
 //! as well: if that one aborts, the stripe is written again later.
 
 use super::columns;
-use super::encoding::{Compression, EncodingError, Finished, Limits, StripeMeta, StripeWriter};
+use super::encoding::{EncodingError, Finished, Limits, StripeMeta, StripeWriter};
 use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
+use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
 use super::{insert, metapage, stripe};
@@ -43,6 +44,7 @@ struct Buffer {
     last: u64,
     first: u64,
     reservation: pg_sys::ItemPointerData,
+    row_limit: u32,
     content: Content,
 }
 
@@ -53,15 +55,6 @@ thread_local! {
 fn current_subtransaction() -> pg_sys::SubTransactionId {
     // SAFETY: callers run inside a transaction.
     unsafe { pg_sys::GetCurrentSubTransactionId() }
-}
-
-/// The compression that the settings ask for.
-pub fn compression() -> Compression {
-    match settings::compression() {
-        settings::Compression::None => Compression::None,
-        settings::Compression::Lz4 => Compression::Lz4,
-        settings::Compression::Zstd => Compression::Zstd { level: settings::compression_level() },
-    }
 }
 
 /// Turns an error of the writer into one for the user.
@@ -108,7 +101,8 @@ pub struct Pushed {
 /// Reserves an interval and starts a buffer for it; returns its position.
 fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, stripes_before: usize) -> usize {
     let store = Store::open_for_write(table);
-    let whole = (settings::stripe_row_limit() as u64).div_ceil(ROWS_PER_BLOCK) as u32;
+    let options = Options::of(table);
+    let whole = u64::from(options.stripe_row_limit()).div_ceil(ROWS_PER_BLOCK) as u32;
     let blocks = FIRST_RESERVATIONS.get(stripes_before).copied().unwrap_or(whole).min(whole);
     let first = block_start(metapage::reserve_blocks(table, blocks)).0;
     let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
@@ -117,7 +111,7 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     // SAFETY: the descriptor is valid while the table is open.
     let types = unsafe { columns::column_types(table.desc()) };
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
-    let writer = StripeWriter::new(&types, compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
+    let writer = StripeWriter::new(&types, options.compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
     // SAFETY: as above.
     let values = unsafe { RowValues::new(table.desc(), types) };
     BUFFERS.with_borrow_mut(|buffers| {
@@ -131,6 +125,7 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
             first,
             last,
             reservation,
+            row_limit: options.stripe_row_limit(),
             content: Content::Filling(Box::new(writer), Box::new(values)),
         });
         buffers.len() - 1
@@ -153,7 +148,7 @@ unsafe fn append(table: Rel, position: usize, slot: *mut pg_sys::TupleTableSlot)
             return Err(error);
         }
         buffer.next += 1;
-        let full = row == buffer.last || writer.should_flush(settings::stripe_row_limit() as u32);
+        let full = row == buffer.last || writer.should_flush(buffer.row_limit);
         Ok((row, full, writer.rows()))
     });
     match outcome {

@@ -9,6 +9,7 @@ pub mod executor;
 pub mod externs;
 pub mod heap;
 pub mod keyscan;
+pub mod label;
 pub mod memory;
 pub mod relation;
 pub mod sample;

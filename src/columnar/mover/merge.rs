@@ -3,6 +3,7 @@
 use super::{Builder, Effort};
 use crate::columnar::encoding::Position;
 use crate::columnar::key::{Item, KeyRange, RowNumber, SPARSE_SPAN};
+use crate::columnar::options::Options;
 use crate::columnar::reader::RowReader;
 use crate::columnar::slot::OwnSlot;
 use crate::columnar::store::Store;
@@ -12,7 +13,6 @@ use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::heap::{self, TM_Result};
 use crate::pg::snapshot::LatestMvcc;
-use crate::settings;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ struct Marks {
 pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
     let snapshot = LatestMvcc::take();
     let all = stripe::list(store, snapshot.snap())?;
-    if let Some(run) = small_run(&all, effort) {
+    if let Some(run) = small_run(&all, effort, Options::of(store.table()).stripe_row_limit()) {
         rewrite(store, &all[run.clone()], &snapshot)?;
         return Ok(true);
     }
@@ -47,8 +47,7 @@ pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
 }
 
 /// A run of neighbouring small stripes that are worth merging.
-fn small_run(all: &[Described], effort: Effort) -> Option<std::ops::Range<usize>> {
-    let limit = settings::stripe_row_limit() as u32;
+fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::Range<usize>> {
     let mut start = 0;
     while start < all.len() {
         let (mut end, mut rows) = (start, 0);
