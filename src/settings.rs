@@ -294,3 +294,55 @@ pub fn backlog_warn_rows() -> u64 {
 pub fn worker_heartbeat_timeout() -> Duration {
     milliseconds(&WORKER_HEARTBEAT_TIMEOUT_MS)
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::*;
+    use pgrx::prelude::*;
+
+    fn set(name: &str, value: &str) {
+        Spi::run(&format!("SET {name} = {value}")).expect("SET");
+    }
+
+    #[pg_test]
+    fn defaults() {
+        assert_eq!((row_store_rows(), stripe_row_limit()), (1_000, 150_000));
+        assert_eq!((write_buffer_bytes(), cache_size_bytes()), (64 << 20, 64 << 20));
+        assert_eq!((compression(), compression_level()), (Compression::Lz4, 3));
+        assert!(mover_enabled() && enable_columnar_scan());
+        assert_eq!((mover_naptime(), mover_lock_target()), (Duration::from_secs(1), Duration::from_millis(30)));
+        assert_eq!((mover_batch_rows(), backlog_warn_rows()), (8_192, 10_000_000));
+        assert_eq!(worker_heartbeat_timeout(), Duration::from_secs(5));
+    }
+
+    #[pg_test]
+    fn accessors_follow_the_settings() {
+        set("orochi.row_store_rows", "0");
+        set("orochi.stripe_row_limit", "1000");
+        set("orochi.write_buffer_mb", "'1GB'");
+        set("orochi.cache_size_mb", "2");
+        set("orochi.compression", "zstd");
+        set("orochi.compression_level", "19");
+        set("orochi.enable_columnar_scan", "off");
+        assert_eq!((row_store_rows(), stripe_row_limit()), (0, 1_000));
+        assert_eq!((write_buffer_bytes(), cache_size_bytes()), (1 << 30, 2 << 20));
+        assert_eq!((compression(), compression_level()), (Compression::Zstd, 19));
+        assert!(!enable_columnar_scan());
+    }
+
+    #[pg_test(error = "999 is outside the valid range for parameter \"orochi.stripe_row_limit\" (1000 .. 1000000)")]
+    fn bounds_are_checked() {
+        set("orochi.stripe_row_limit", "999");
+    }
+
+    #[pg_test(error = "parameter \"orochi.mover_naptime_ms\" cannot be changed now")]
+    fn worker_settings_come_from_the_file() {
+        set("orochi.mover_naptime_ms", "10");
+    }
+
+    #[pg_test(error = "invalid configuration parameter name \"orochi.nothing\"")]
+    fn the_prefix_is_reserved() {
+        set("orochi.nothing", "1");
+    }
+}

@@ -75,9 +75,14 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
 unsafe extern "C-unwind" fn copy_slot(to: *mut pg_sys::TupleTableSlot, from: *mut pg_sys::TupleTableSlot) {
     // SAFETY: called by core with `to` one of our slots and `from` any valid slot.
     unsafe {
-        if let Some(base) = pg_sys::TTSOpsHeapTuple.copyslot {
-            base(to, from);
-        }
+        // Core's function insists on core's own slots, so the copy is made and stored here.
+        let old = pg_sys::MemoryContextSwitchTo((*to).tts_mcxt);
+        let tuple = match (*(*from).tts_ops).copy_heap_tuple {
+            Some(copy) => copy(from),
+            None => return,
+        };
+        pg_sys::MemoryContextSwitchTo(old);
+        store_tuple(to, tuple);
         if is_ours(from) {
             let (to, from) = (to.cast::<ColumnarSlot>(), from.cast::<ColumnarSlot>());
             (*to).has_system = (*from).has_system;

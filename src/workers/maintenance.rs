@@ -11,6 +11,8 @@ use crate::pg::server::{self, database};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
+/// What `orochi.workers()` calls this kind of worker.
+pub const NAME: &str = "maintenance";
 /// `backend_type` of the process.
 pub const KIND: &str = "orochi maintenance";
 /// Entry function, as the server looks it up.

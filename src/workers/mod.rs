@@ -8,6 +8,7 @@
 
 mod clock;
 mod entry;
+mod health;
 pub mod hold;
 pub mod jobs;
 mod launcher;
@@ -17,12 +18,12 @@ mod plan;
 mod process;
 pub mod registry;
 pub mod slot;
-pub mod sql;
+mod sql;
 pub mod watch;
 mod watcher;
 
 pub use clock::now;
-pub use hold::stop_for_database;
+pub use hold::{hold_for_statement, stop_for_database};
 
 use crate::pg::server;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -33,12 +34,14 @@ use std::ffi::CStr;
 /// Name of the extension.
 pub const EXTENSION: &CStr = c"orochi";
 
-/// Has the launcher started with the server. Call once, in `_PG_init`.
+/// Has the launcher started with the server, and reports on workers. Call once, in `_PG_init`.
 pub fn init() {
     // pg_upgrade's server must not be written to.
     if server::preloading() && !server::binary_upgrade() {
         launcher::register();
     }
+    crate::monitor::health::register(health::check);
+    crate::monitor::metrics::register(health::measure);
 }
 
 /// A command could not get its way with a worker.

@@ -17,27 +17,31 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Looks at the workers that `mine` selects, tells silent ones to end, and gives up lost starts.
+    /// Looks at the workers that `mine` selects, unless this process was held up itself, perhaps with the whole
+    /// machine: then the others get time to catch up.
     pub fn round(&mut self, registry: &Registry, mine: impl Fn(&View) -> bool) {
-        let (now, timeout) = (clock::now(), settings::worker_heartbeat_timeout());
-        let late = clock::between(self.last_round, now) > timeout.max(3 * PERIOD);
+        let now = clock::now();
+        let pause = clock::between(self.last_round, now);
         self.last_round = now;
-        if late {
-            // This process was held up itself, perhaps with the whole machine: others get time to catch up.
-            return;
+        if pause <= settings::worker_heartbeat_timeout().max(3 * PERIOD) {
+            look(registry, now, mine);
         }
-        for view in registry.views().iter().filter(|view| mine(view)) {
-            let verdict = watch::judge(view, now, timeout);
-            let Some(slot) = registry.slot(view.slot) else { continue };
-            if let Verdict::NotStarted(_) = verdict {
-                slot.leave(State::Stopped);
-            } else if view.pid != 0 && !process::is_server_process(view.pid) {
-                slot.leave(State::Stopped);
-            } else if watch::should_signal(view, verdict, now, timeout) {
-                slot.signalled(now);
-                report(view, verdict);
-                process::terminate(view.pid);
-            }
+    }
+}
+
+/// Tells the silent ones among the workers that `mine` selects to end, and gives up lost starts.
+pub fn look(registry: &Registry, now: i64, mine: impl Fn(&View) -> bool) {
+    let timeout = settings::worker_heartbeat_timeout();
+    for view in registry.views().iter().filter(|view| mine(view)) {
+        let Some(slot) = registry.slot(view.slot) else { continue };
+        let verdict = watch::judge(view, now, timeout);
+        let lost = matches!(verdict, Verdict::NotStarted(_));
+        if lost || (view.pid != 0 && !process::is_server_process(view.pid)) {
+            slot.leave(State::Stopped);
+        } else if watch::should_signal(view, verdict, now, timeout) {
+            slot.signalled(now);
+            report(view, verdict);
+            process::terminate(view.pid);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::bytes::{align_up, checksum, reserve};
 use super::compress::VectorCompressor;
 use super::directory::{ENCODING_PLAIN, VectorEntry};
-use super::types::{ColumnType, MAX_VECTOR_ROWS, Physical, Value, stride};
+use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::vector::{encode_plain, varlena_len};
 use super::zone::{Zone, zone_of};
 use super::{EncodingError, Result};
@@ -24,7 +24,11 @@ impl Meter {
     /// Makes room in one of a column's buffers.
     #[inline]
     fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
-        if vec.capacity() - vec.len() < extra { self.grow(vec, extra) } else { Ok(()) }
+        if vec.capacity() - vec.len() < extra {
+            self.grow(vec, extra)
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
@@ -102,12 +106,24 @@ impl ColumnWriter {
 
     /// Appends the value of row `row` of the open vector; `column` is for errors.
     #[inline]
-    pub fn push(&mut self, column: usize, row: usize, value: Value<'_>, meter: &mut Meter) -> Result<()> {
+    pub fn push(
+        &mut self,
+        column: usize,
+        row: usize,
+        value: Value<'_>,
+        meter: &mut Meter,
+    ) -> Result<()> {
         match (self.column_type.physical, value) {
             (_, Value::Null) => self.push_null(row, meter),
-            (Physical::Fixed { len: 8 }, Value::Word(word)) => self.push_array(word.to_le_bytes(), meter),
-            (Physical::Fixed { len: 4 }, Value::Word(word)) => self.push_array((word as u32).to_le_bytes(), meter),
-            (Physical::Fixed { len: 2 }, Value::Word(word)) => self.push_array((word as u16).to_le_bytes(), meter),
+            (Physical::Fixed { len: 8 }, Value::Word(word)) => {
+                self.push_array(word.to_le_bytes(), meter)
+            }
+            (Physical::Fixed { len: 4 }, Value::Word(word)) => {
+                self.push_array((word as u32).to_le_bytes(), meter)
+            }
+            (Physical::Fixed { len: 2 }, Value::Word(word)) => {
+                self.push_array((word as u16).to_le_bytes(), meter)
+            }
             (Physical::Fixed { len: 1 }, Value::Word(word)) => self.push_array([word as u8], meter),
             (_, Value::Bytes(bytes)) => self.push_bytes(column, bytes, meter),
             (_, Value::Word(_)) => Err(invalid(column, "a word is no value of this type")),
@@ -137,8 +153,11 @@ impl ColumnWriter {
         }
     }
 
+    #[inline]
     fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
-        let padding = self.padding(bytes).map_err(|detail| invalid(column, detail))?;
+        let padding = self
+            .padding(bytes)
+            .map_err(|detail| invalid(column, detail))?;
         match self.column_type.physical {
             Physical::Fixed { len } => self.push_padded(bytes, stride(len), meter),
             Physical::Varlena { .. } | Physical::CString => {
@@ -152,6 +171,7 @@ impl ColumnWriter {
     }
 
     /// Bytes of padding that a value needs in front of it, if it is one of the column's type.
+    #[inline]
     fn padding(&self, bytes: &[u8]) -> Result<usize, Defect> {
         match self.column_type.physical {
             Physical::Fixed { len } if bytes.len() == usize::from(len) => Ok(0),
@@ -161,7 +181,11 @@ impl ColumnWriter {
             Physical::Varlena { align } => match varlena_len(bytes) {
                 Some(len) if len != bytes.len() => Err("its length is not that of its header"),
                 Some(len) if bytes.first().is_some_and(|byte| byte & 1 == 0) => {
-                    if len < 4 { Err("its header is cut off") } else { Ok(self.data.len().wrapping_neg() % usize::from(align)) }
+                    if len < 4 {
+                        Err("its header is cut off")
+                    } else {
+                        Ok(align_up(self.data.len(), usize::from(align)) - self.data.len())
+                    }
                 }
                 Some(_) => Ok(0),
                 None => Err("it is stored elsewhere or has no header"),
@@ -178,6 +202,7 @@ impl ColumnWriter {
         Ok(())
     }
 
+    #[inline]
     fn push_end(&mut self, meter: &mut Meter) -> Result<()> {
         meter.reserve(&mut self.ends, 1)?;
         self.ends.push(vector_len(self.data.len())?);
@@ -186,9 +211,20 @@ impl ColumnWriter {
     }
 
     /// Closes the open vector, which has `rows` rows.
-    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter) -> Result<()> {
+    pub fn close(
+        &mut self,
+        rows: usize,
+        workspace: &mut Workspace,
+        meter: &mut Meter,
+    ) -> Result<()> {
         let nulls = usize::from(self.vector_nulls);
-        let bitmap = if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
+        let bitmap = if nulls == 0 {
+            &[]
+        } else {
+            self.nulls
+                .get(..align_up(rows.div_ceil(8), 8))
+                .unwrap_or(&self.nulls)
+        };
         let zone = zone_of(self.column_type, &self.data, bitmap);
         let plain = if nulls == rows {
             &[]
@@ -237,8 +273,23 @@ impl ColumnWriter {
 
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter { column_type, stored, entries, raw_len, null_count, zone, .. } = self;
-        ColumnParts { column_type, stored, entries, raw_len, null_count, zone }
+        let ColumnWriter {
+            column_type,
+            stored,
+            entries,
+            raw_len,
+            null_count,
+            zone,
+            ..
+        } = self;
+        ColumnParts {
+            column_type,
+            stored,
+            entries,
+            raw_len,
+            null_count,
+            zone,
+        }
     }
 }
 
@@ -248,6 +299,11 @@ fn invalid(column: usize, detail: Defect) -> EncodingError {
 
 /// A length within a vector as it is stored.
 fn vector_len(len: usize) -> Result<u32> {
-    let too_large = |_| EncodingError::TooLarge { what: "vector", len: len as u64, limit: u32::MAX.into() };
-    u32::try_from(len).map_err(too_large)
+    let (wide, limit) = (len as u64, MAX_VECTOR_BYTES as u64);
+    let fits = u32::try_from(len).ok().filter(|_| wide <= limit);
+    fits.ok_or(EncodingError::TooLarge {
+        what: "vector",
+        len: wide,
+        limit,
+    })
 }

@@ -1,14 +1,16 @@
 //! The stripe format: how the rows of a columnar table become bytes and come back.
 //!
 //! A stripe is a run of rows stored column after column. Its rows are cut into *vectors* of at most
-//! [`MAX_VECTOR_ROWS`] rows, with the same cuts for all columns, so that one vector of one column is the smallest
+//! [`MAX_VECTOR_ROWS`](types::MAX_VECTOR_ROWS) rows, with the same cuts for all columns, so that one vector of one column is the smallest
 //! unit that is read. `docs/format.md` describes the bytes.
 //!
 //! The module knows nothing of PostgreSQL. Values come in as machine words or bytes ([`Value`]), stripes are read
 //! through a [`ByteSource`], and every parser is total: bytes from disk lead to a value or to an [`EncodingError`].
 
 #[cfg(target_endian = "big")]
-compile_error!("the stripe format holds values in the machine's byte order, which has to be little-endian");
+compile_error!(
+    "the stripe format holds values in the machine's byte order, which has to be little-endian"
+);
 
 mod aligned;
 mod bytes;
@@ -18,6 +20,7 @@ mod delete_bitmap;
 mod directory;
 mod error;
 mod footer;
+mod footer_codec;
 mod meta;
 mod reader;
 mod row_numbers;
@@ -31,16 +34,15 @@ mod tests;
 
 pub use aligned::AlignedBuf;
 pub use delete_bitmap::DeleteBitmap;
-pub use compress::Method;
-pub use directory::{ColumnDirectory, VectorEntry};
+pub use directory::ColumnDirectory;
 pub use error::EncodingError;
-pub use footer::{ColumnEntry, Footer, Position};
-pub use meta::{BlobRef, STRIPE_META_MAX_LEN, StripeMeta};
-pub use reader::{ByteSource, find_row, read_directory, read_footer, read_row_block, read_vector};
+pub use footer::{Footer, Position};
+pub use meta::{BlobRef, StripeMeta};
+pub use reader::{ByteSource, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::RowBlock;
-pub use types::{ColumnType, Compression, Limits, MAX_COLUMNS, MAX_VECTOR_ROWS, Order, Physical, Value};
-pub use vector::{Nulls, Vector, decode_vector};
-pub use writer::{Finished, StripeSummary, StripeWriter};
+pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, Order, Physical, Value};
+pub use vector::{Nulls, Vector};
+pub use writer::{Finished, StripeWriter};
 pub use zone::{Zone, order_key};
 
 /// Result of everything in this module.

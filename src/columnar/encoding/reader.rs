@@ -1,10 +1,11 @@
 //! Reading parts of a stripe from wherever it is stored.
 
-use super::footer::{Footer, Position};
+use super::directory::{ColumnDirectory, VectorEntry};
+use super::footer::Footer;
 use super::row_numbers::RowBlock;
 use super::types::ColumnType;
 use super::vector::{Vector, decode_vector};
-use super::{AlignedBuf, ColumnDirectory, EncodingError, VectorEntry};
+use super::{AlignedBuf, EncodingError};
 
 /// Where the bytes of a stripe come from.
 pub trait ByteSource {
@@ -26,7 +27,10 @@ pub fn read_footer<S: ByteSource>(
     if footer.offset() == offset {
         Ok(footer)
     } else {
-        Err(EncodingError::inconsistent("stripe footer", "it does not start where the columns end").into())
+        Err(
+            EncodingError::inconsistent("stripe footer", "it does not start where the columns end")
+                .into(),
+        )
     }
 }
 
@@ -52,7 +56,13 @@ pub fn read_vector<S: ByteSource>(
     buffer: AlignedBuf,
 ) -> Result<Vector, S::Error> {
     source.read(entry.offset, entry.stored_len as usize, scratch)?;
-    Ok(decode_vector(column, entry, scratch.as_slice(), max_raw, buffer)?)
+    Ok(decode_vector(
+        column,
+        entry,
+        scratch.as_slice(),
+        max_raw,
+        buffer,
+    )?)
 }
 
 /// Reads the row numbers of a vector, which takes no I/O if they are consecutive.
@@ -69,16 +79,4 @@ pub fn read_row_block<S: ByteSource>(
             Ok(footer.row_block(vector, scratch.as_slice())?)
         }
     }
-}
-
-/// Finds the row with a number, if the stripe has one.
-pub fn find_row<S: ByteSource>(
-    source: &mut S,
-    footer: &Footer,
-    row_number: u64,
-    scratch: &mut AlignedBuf,
-) -> Result<Option<Position>, S::Error> {
-    let Some(vector) = footer.vector_with(row_number) else { return Ok(None) };
-    let block = read_row_block(source, footer, vector, scratch)?;
-    Ok(block.find(row_number).map(|index| Position { vector: vector as u32, index }))
 }

@@ -5,6 +5,10 @@ use super::{EncodingError, Result};
 /// Most rows that a vector can hold.
 pub const MAX_VECTOR_ROWS: usize = 1024;
 
+/// Most bytes that a vector of one column can have before compression: rows below the byte limit of a vector, and one
+/// more whose value is as large as PostgreSQL's values get, 1 GiB each, and the room that NULLs and lengths take.
+pub const MAX_VECTOR_BYTES: usize = (2 << 30) + (1 << 16);
+
 /// Most columns that a stripe can hold, PostgreSQL's own limit.
 pub const MAX_COLUMNS: usize = 1600;
 
@@ -47,23 +51,32 @@ pub struct ColumnType {
 impl ColumnType {
     /// A fixed-length type.
     pub const fn fixed(len: u16, order: Order) -> Self {
-        ColumnType { physical: Physical::Fixed { len }, order }
+        ColumnType {
+            physical: Physical::Fixed { len },
+            order,
+        }
     }
 
     /// A variable-length type with PostgreSQL's header.
     pub const fn varlena(align: u8) -> Self {
-        ColumnType { physical: Physical::Varlena { align }, order: Order::None }
+        ColumnType {
+            physical: Physical::Varlena { align },
+            order: Order::None,
+        }
     }
 
     /// Says what makes the type impossible, if anything does.
     pub(super) fn defect(&self) -> Option<&'static str> {
         match (self.physical, self.order) {
             (Physical::Fixed { len: 0 }, _) => Some("its values have no bytes"),
-            (Physical::Varlena { align }, _) if !matches!(align, 1 | 2 | 4 | 8) => Some("its alignment is not 1, 2, 4 or 8"),
+            (Physical::Varlena { align }, _) if !matches!(align, 1 | 2 | 4 | 8) => {
+                Some("its alignment is not 1, 2, 4 or 8")
+            }
             (_, Order::None) => None,
             (Physical::Fixed { len: 1 }, Order::Bool) => None,
             (Physical::Fixed { len: 1 | 2 | 4 | 8 }, Order::Signed | Order::Unsigned) => None,
-            (Physical::Fixed { len: 4 }, Order::Float4) | (Physical::Fixed { len: 8 }, Order::Float8) => None,
+            (Physical::Fixed { len: 4 }, Order::Float4)
+            | (Physical::Fixed { len: 8 }, Order::Float8) => None,
             _ => Some("its order does not fit its length"),
         }
     }
@@ -94,8 +107,18 @@ impl ColumnType {
             (0, len) => Physical::Fixed { len },
             (1, 1..=8) => Physical::Varlena { align: low },
             (2, 0) => Physical::CString,
-            (0..=2, _) => return Err(EncodingError::inconsistent("column type", "its size is impossible")),
-            (code, _) => return Err(EncodingError::UnknownCode { what: "column type", code }),
+            (0..=2, _) => {
+                return Err(EncodingError::inconsistent(
+                    "column type",
+                    "its size is impossible",
+                ));
+            }
+            (code, _) => {
+                return Err(EncodingError::UnknownCode {
+                    what: "column type",
+                    code,
+                });
+            }
         };
         let order = match order {
             0 => Order::None,
@@ -104,7 +127,12 @@ impl ColumnType {
             3 => Order::Unsigned,
             4 => Order::Float4,
             5 => Order::Float8,
-            code => return Err(EncodingError::UnknownCode { what: "column order", code }),
+            code => {
+                return Err(EncodingError::UnknownCode {
+                    what: "column order",
+                    code,
+                });
+            }
         };
         let column = ColumnType { physical, order };
         match column.defect() {
@@ -157,17 +185,25 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { vector_rows: MAX_VECTOR_ROWS, vector_bytes: 8 << 20, stripe_bytes: 128 << 20 }
+        Limits {
+            vector_rows: MAX_VECTOR_ROWS,
+            vector_bytes: 8 << 20,
+            stripe_bytes: 128 << 20,
+        }
     }
 }
 
 impl Limits {
     pub(super) fn validate(&self) -> Result<()> {
         if !(1..=MAX_VECTOR_ROWS).contains(&self.vector_rows) {
-            return Err(EncodingError::InvalidLimits { detail: "a vector has 1 to 1024 rows" });
+            return Err(EncodingError::InvalidLimits {
+                detail: "a vector has 1 to 1024 rows",
+            });
         }
         if !(1..=1 << 30).contains(&self.vector_bytes) {
-            return Err(EncodingError::InvalidLimits { detail: "a vector has 1 byte to 1 GiB" });
+            return Err(EncodingError::InvalidLimits {
+                detail: "a vector has 1 byte to 1 GiB",
+            });
         }
         Ok(())
     }

@@ -60,7 +60,10 @@ impl StripeWriter {
     pub fn new(types: &[ColumnType], compression: Compression, limits: Limits) -> Result<Self> {
         limits.validate()?;
         if types.len() > MAX_COLUMNS {
-            return Err(EncodingError::InvalidType { column: MAX_COLUMNS, detail: "a stripe has at most 1600 columns" });
+            return Err(EncodingError::InvalidType {
+                column: MAX_COLUMNS,
+                detail: "a stripe has at most 1600 columns",
+            });
         }
         let mut columns = with_capacity(types.len())?;
         for (column, column_type) in types.iter().enumerate() {
@@ -75,7 +78,11 @@ impl StripeWriter {
         Ok(StripeWriter {
             columns,
             limits,
-            workspace: Workspace { compressor, plain: Vec::new(), keep: limits.vector_bytes },
+            workspace: Workspace {
+                compressor,
+                plain: Vec::new(),
+                keep: limits.vector_bytes,
+            },
             meter: Meter::default(),
             numbers: with_capacity(limits.vector_rows)?,
             row_blocks: Vec::new(),
@@ -89,14 +96,24 @@ impl StripeWriter {
     }
 
     /// Appends a row, whose number exceeds that of the row before. `value` is asked for each column in turn.
-    pub fn push_row<'a>(&mut self, row_number: u64, mut value: impl FnMut(usize) -> Value<'a>) -> Result<()> {
+    pub fn push_row<'a>(
+        &mut self,
+        row_number: u64,
+        mut value: impl FnMut(usize) -> Value<'a>,
+    ) -> Result<()> {
         if std::mem::replace(&mut self.failed, true) {
             return Err(EncodingError::WriterFailed);
         }
         if self.first_row.is_some() && row_number <= self.last_row {
-            return Err(EncodingError::RowOrder { previous: self.last_row, next: row_number });
+            return Err(EncodingError::RowOrder {
+                previous: self.last_row,
+                next: row_number,
+            });
         }
-        let rows = self.rows.checked_add(1).ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
+        let rows = self
+            .rows
+            .checked_add(1)
+            .ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
         let index = self.numbers.len();
         for (column, writer) in self.columns.iter_mut().enumerate() {
             writer.push(column, index, value(column), &mut self.meter)?;
@@ -105,7 +122,9 @@ impl StripeWriter {
         self.first_row.get_or_insert(row_number);
         self.last_row = row_number;
         self.rows = rows;
-        if self.numbers.len() >= self.limits.vector_rows || self.meter.pending >= self.limits.vector_bytes {
+        if self.numbers.len() >= self.limits.vector_rows
+            || self.meter.pending >= self.limits.vector_bytes
+        {
             self.close_vector()?;
         }
         self.failed = false;
@@ -120,7 +139,8 @@ impl StripeWriter {
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         let numbers = self.numbers.capacity() * size_of::<u64>() + self.row_blocks.capacity();
-        let entries = size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
+        let entries =
+            size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
         let columns = size_of_val(self.columns.as_slice());
         let workspace = self.workspace.plain.capacity() + self.workspace.compressor.memory();
         self.meter.held + numbers + entries + columns + workspace
@@ -141,7 +161,11 @@ impl StripeWriter {
             self.close_vector()?;
         }
         let dense = self.last_row - first_row == u64::from(self.rows) - 1;
-        let row_numbers = if dense { RowNumbers::Dense } else { RowNumbers::Listed(self.row_entries) };
+        let row_numbers = if dense {
+            RowNumbers::Dense
+        } else {
+            RowNumbers::Listed(self.row_entries)
+        };
         let mut pieces = with_capacity(self.columns.len() + 3)?;
         let mut directories = Vec::new();
         let mut entries = with_capacity(self.columns.len())?;
@@ -150,7 +174,7 @@ impl StripeWriter {
             entries.push(encode_directory(&parts, &mut directories)?);
             pieces.push(parts.stored);
         }
-        let footer = Footer::new(first_row..self.last_row, entries, self.starts, row_numbers)?;
+        let footer = Footer::new(first_row..=self.last_row, entries, self.starts, row_numbers)?;
         let encoded = footer.encode()?;
         let summary = summarise(&footer, encoded.len())?;
         pieces.extend([directories, self.row_blocks, encoded]);
@@ -165,7 +189,8 @@ impl StripeWriter {
         }
         reserve(&mut self.row_entries, 1)?;
         reserve(&mut self.starts, 1)?;
-        self.row_entries.push(encode_block(&self.numbers, &mut self.row_blocks)?);
+        self.row_entries
+            .push(encode_block(&self.numbers, &mut self.row_blocks)?);
         self.starts.push(self.rows);
         self.numbers.clear();
         self.meter.pending = 0;
@@ -177,7 +202,10 @@ impl StripeWriter {
 fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<ColumnEntry> {
     let start = directories.len();
     let order = parts.column_type.order;
-    reserve(directories, super::directory::directory_len(order, parts.entries.len()))?;
+    reserve(
+        directories,
+        super::directory::directory_len(order, parts.entries.len()),
+    )?;
     for entry in &parts.entries {
         entry.encode(order, directories);
     }
@@ -193,14 +221,17 @@ fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<Co
 }
 
 fn summarise(footer: &Footer, footer_len: usize) -> Result<StripeSummary> {
-    let too_large =
-        |_| EncodingError::TooLarge { what: "stripe footer", len: footer_len as u64, limit: u32::MAX.into() };
+    let too_large = |_| EncodingError::TooLarge {
+        what: "stripe footer",
+        len: footer_len as u64,
+        limit: u32::MAX.into(),
+    };
     Ok(StripeSummary {
         row_count: footer.row_count(),
         column_count: footer.columns().len() as u16,
         first_row: footer.first_row(),
         last_row: footer.last_row(),
-        raw_bytes: footer.columns().iter().map(|column| column.raw_len).sum(),
+        raw_bytes: footer.raw_bytes(),
         len: footer.offset() + footer_len as u64,
         footer_offset: footer.offset(),
         footer_len: u32::try_from(footer_len).map_err(too_large)?,

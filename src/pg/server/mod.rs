@@ -4,6 +4,7 @@ pub mod database;
 pub mod lwlock;
 pub mod process;
 pub mod shmem;
+pub mod utility;
 pub mod worker;
 
 use pgrx::pg_sys;
@@ -32,4 +33,37 @@ pub fn reserve_setting_prefix(prefix: &'static CStr) {
 pub fn my_pid() -> i32 {
     // SAFETY: set once at process start.
     unsafe { pg_sys::MyProcPid }
+}
+
+/// True if a transaction is open and has not failed.
+pub fn in_transaction() -> bool {
+    // SAFETY: reads the state of this process.
+    unsafe { pg_sys::IsTransactionState() }
+}
+
+/// True if the current user has the privileges of `pg_monitor`, as superusers do.
+pub fn user_is_monitor() -> bool {
+    // SAFETY: catalog lookups; every caller is an SQL function, so a transaction is open.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR)) }
+}
+
+/// True on a standby, and during crash recovery.
+pub fn in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// `max_worker_processes`.
+pub fn max_worker_processes() -> i32 {
+    // SAFETY: a setting that is fixed while the server runs.
+    unsafe { pg_sys::max_worker_processes }
+}
+
+/// Version of the running server, such as `15.14`.
+pub fn version() -> String {
+    // SAFETY: the setting always exists; a missing one would be null.
+    unsafe {
+        let value = pg_sys::GetConfigOption(c"server_version".as_ptr(), true, false);
+        if value.is_null() { String::new() } else { CStr::from_ptr(value).to_string_lossy().into_owned() }
+    }
 }

@@ -1,18 +1,21 @@
 //! Bad bytes lead to an error or to the truth, never to a panic and never to other values.
 
+use super::super::bytes::{checksum, seal};
+use super::super::compress::Method;
+use super::super::vector::decode_vector;
 use super::*;
-use super::super::bytes::seal;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_flipped_bit_is_noticed(
-        table in any_table(4, 60), compression in any_compression(), limits in any_limits(), place in any::<proptest::sample::Index>(), bit in 0..8
+        table in any_table(4, 60), compression in any_compression(), limits in any_limits(), place in any::<proptest::sample::Index>(), bit in 0..8u32
     ) {
         let (mut bytes, offset, len) = stripe(&write(&table, compression, limits).unwrap());
-        bytes[place.index(bytes.len())] ^= 1 << bit;
-        prop_assert!(read(&bytes, offset, len).is_err());
+        let at = place.index(bytes.len());
+        bytes[at] ^= 1u8 << bit;
+        prop_assert!(read(&bytes, offset, len, no_check).is_err());
     }
 
     #[test]
@@ -20,8 +23,8 @@ proptest! {
         let (bytes, offset, len) = stripe(&write(&table, Compression::Lz4, Limits::default()).unwrap());
         let footer = &bytes[offset as usize..];
         prop_assert!(Footer::parse(&footer[..cut.index(len)]).is_err());
-        prop_assert!(read(&bytes[..cut.index(bytes.len())], offset, len).is_err());
-        prop_assert!(read(&bytes, offset + 1, len - 1).is_err());
+        prop_assert!(read(&bytes[..cut.index(bytes.len())], offset, len, no_check).is_err());
+        prop_assert!(read(&bytes, offset + 1, len - 1, no_check).is_err());
     }
 
     /// The checksum is made to fit, so that what lies behind it is reached.
@@ -34,9 +37,32 @@ proptest! {
         }
         bytes.truncate(end);
         seal(&mut bytes, offset as usize).unwrap();
-        // Only row numbers and checksums of row numbers may differ unnoticed.
-        if let Ok(read) = read(&bytes, offset, len) {
+        // The data is as it was; only under another type can it read as something else.
+        if let Ok(read) = read(&bytes, offset, len, no_check) && read.types == table.types {
             prop_assert_eq!(read.columns, table.columns);
+        }
+    }
+
+    /// The same of a directory, and of the vectors that it then describes.
+    #[test]
+    fn a_directory_with_a_valid_checksum_can_still_be_wrong(
+        table in any_table(1, 60), place in any::<proptest::sample::Index>(), byte in any::<u8>()
+    ) {
+        let (bytes, offset, len) = stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
+        let (mut source, mut scratch) = (MemorySource(&bytes), AlignedBuf::new());
+        let mut footer = read_footer(&mut source, offset, len, &mut scratch).unwrap();
+        if table.types.is_empty() {
+            return Ok(());
+        }
+        let (start, len) = footer.directory_range(0).unwrap();
+        let mut directory = bytes[start as usize..][..len].to_vec();
+        let at = place.index(len);
+        directory[at] = byte;
+        footer.columns[0].directory_checksum = checksum(&directory);
+        let Ok(directory) = ColumnDirectory::parse(&directory, &footer, 0) else { return Ok(()) };
+        for entry in directory.entries() {
+            let column = &table.types[0];
+            let _ = read_vector(&mut source, column, entry, MAX_RAW, &mut scratch, AlignedBuf::new());
         }
     }
 
@@ -68,7 +94,7 @@ proptest! {
             null_count: nulls.min(rows),
             encoding: 0,
             compression,
-            checksum: xxhash_rust::xxh3::xxh3_64(&contents),
+            checksum: checksum(&contents),
             zone: None,
         };
         if let Ok(vector) = decode_vector(&column, &entry, &contents, MAX_RAW, AlignedBuf::new()) {
@@ -95,7 +121,11 @@ proptest! {
 
 #[test]
 fn newer_versions_are_named() {
-    let table = Table { types: vec![], columns: vec![], numbers: vec![1] };
+    let table = Table {
+        types: vec![],
+        columns: vec![],
+        numbers: vec![1],
+    };
     let (bytes, offset, _) = stripe(&write(&table, Compression::None, Limits::default()).unwrap());
     let newer = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
@@ -103,26 +133,64 @@ fn newer_versions_are_named() {
         bytes
     };
     let footer = Footer::parse(&newer(&bytes[offset as usize..])).unwrap_err();
-    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 2 });
-    assert_eq!((footer.sqlstate(), footer.hint().is_some()), ("0A000", true));
+    assert_eq!(
+        footer,
+        EncodingError::UnsupportedVersion {
+            what: "stripe footer",
+            version: 2
+        }
+    );
+    assert_eq!(
+        (footer.sqlstate(), footer.hint().is_some()),
+        ("0A000", true)
+    );
     let meta = StripeMeta::parse(&newer(&StripeMeta::reservation(1, 1, 1).encode().unwrap()));
-    assert!(matches!(meta, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
+    assert!(matches!(
+        meta,
+        Err(EncodingError::UnsupportedVersion { version: 2, .. })
+    ));
     let bitmap = DeleteBitmap::parse(&newer(&DeleteBitmap::new(5).unwrap().encode().unwrap()), 5);
-    assert!(matches!(bitmap, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
-    assert!(matches!(Footer::parse(b"heap pages"), Err(EncodingError::BadMagic { .. })));
+    assert!(matches!(
+        bitmap,
+        Err(EncodingError::UnsupportedVersion { version: 2, .. })
+    ));
+    assert!(matches!(
+        Footer::parse(b"heap pages"),
+        Err(EncodingError::BadMagic { .. })
+    ));
 }
 
 #[test]
 fn a_vector_is_not_decompressed_beyond_what_is_allowed() {
     let values = vec![Some(varlena(&[b'x'; 100_000], true))];
-    let table = Table { types: vec![ColumnType::varlena(4)], columns: vec![values], numbers: vec![1] };
-    let (bytes, offset, len) = stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
+    let table = Table {
+        types: vec![ColumnType::varlena(4)],
+        columns: vec![values],
+        numbers: vec![1],
+    };
+    let (bytes, offset, len) =
+        stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
     let (mut source, mut scratch) = (MemorySource(&bytes), AlignedBuf::new());
     let footer = read_footer(&mut source, offset, len, &mut scratch).unwrap();
     let directory = read_directory(&mut source, &footer, 0, &mut scratch).unwrap();
     let entry = directory.entry(0).unwrap();
-    let mut vector = |max_raw| read_vector(&mut source, &table.types[0], entry, max_raw, &mut scratch, AlignedBuf::new());
-    assert!(matches!(vector(100_000), Err(EncodingError::TooLarge { limit: 100_000, .. })));
-    assert_eq!(vector(100_100).unwrap().get(0).map(<[u8]>::len), Some(100_004));
+    let mut vector = |max_raw| {
+        read_vector(
+            &mut source,
+            &table.types[0],
+            entry,
+            max_raw,
+            &mut scratch,
+            AlignedBuf::new(),
+        )
+    };
+    assert!(matches!(
+        vector(100_000),
+        Err(EncodingError::TooLarge { limit: 100_000, .. })
+    ));
+    assert_eq!(
+        vector(100_100).unwrap().get(0).map(<[u8]>::len),
+        Some(100_004)
+    );
     assert!(directory.entry(1).is_err());
 }

@@ -1,0 +1,134 @@
+//! Utility statements that need a database without background workers.
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_char};
+
+/// The database that a statement needs for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// OID of the database.
+    pub database: pg_sys::Oid,
+    /// True if the need lasts until the transaction ends, false if until the statement does.
+    pub whole_transaction: bool,
+}
+
+/// What `statement` claims: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE their database, CREATE DATABASE
+/// its template, DROP and ALTER EXTENSION `extension` the current one. None for other statements, for databases that do
+/// not exist, and if the user is not allowed to execute the statement.
+///
+/// # Safety
+/// `statement` must be a valid parse tree of a utility statement, and a transaction must be open.
+pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<Claim> {
+    use pg_sys::NodeTag::*;
+    // SAFETY: the caller's promise; the tag says which type the node has, and its strings are terminated.
+    unsafe {
+        let of_name = |name| owned_database(name).map(|database| Claim { database, whole_transaction: false });
+        match (*statement).type_ {
+            T_DropdbStmt => of_name((*statement.cast::<pg_sys::DropdbStmt>()).dbname),
+            T_AlterDatabaseStmt => {
+                let alter = &*statement.cast::<pg_sys::AlterDatabaseStmt>();
+                option(alter.options, c"tablespace").and_then(|_| of_name(alter.dbname))
+            }
+            T_RenameStmt => {
+                let rename = &*statement.cast::<pg_sys::RenameStmt>();
+                let of_database = rename.renameType == pg_sys::ObjectType::OBJECT_DATABASE;
+                of_database.then(|| of_name(rename.subname)).flatten()
+            }
+            T_CreatedbStmt => template(&*statement.cast::<pg_sys::CreatedbStmt>()),
+            T_AlterExtensionStmt => {
+                current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension)
+            }
+            T_DropStmt => {
+                let drop = &*statement.cast::<pg_sys::DropStmt>();
+                let of_extension = drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION;
+                let mut names = items(drop.objects).filter(|_| of_extension);
+                names.find_map(|name| current_if(string(name), extension))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The current database, if `name` is the extension's.
+///
+/// # Safety
+/// `name` must be null or a terminated string.
+unsafe fn current_if(name: *const c_char, extension: &CStr) -> Option<Claim> {
+    // SAFETY: the caller's promise.
+    let matches = !name.is_null() && unsafe { CStr::from_ptr(name) } == extension;
+    matches.then(|| Claim { database: super::database::current(), whole_transaction: true })
+}
+
+/// The database that CREATE DATABASE copies.
+///
+/// # Safety
+/// As for [`claim`].
+unsafe fn template(create: &pg_sys::CreatedbStmt) -> Option<Claim> {
+    // SAFETY: the caller's promise; defGetString raises unless the option is a string.
+    unsafe {
+        let name = match option(create.options, c"template") {
+            Some(option) if !(*option).arg.is_null() => pg_sys::defGetString(option),
+            _ => c"template1".as_ptr().cast_mut(),
+        };
+        let database = pg_sys::get_database_oid(name, true);
+        (database != pg_sys::InvalidOid).then_some(Claim { database, whole_transaction: false })
+    }
+}
+
+/// A database by name, if the current user owns it.
+///
+/// # Safety
+/// `name` must be null or a terminated string; a transaction must be open.
+unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise; the tuple is released after its owner has been read.
+    unsafe {
+        let database = pg_sys::get_database_oid(name, true);
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
+            pg_sys::Datum::from(database),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>()).datdba;
+        pg_sys::ReleaseSysCache(tuple);
+        pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner).then_some(database)
+    }
+}
+
+/// The option of a name in a list of options.
+///
+/// # Safety
+/// `options` must be NIL or a list of DefElem.
+unsafe fn option(options: *mut pg_sys::List, name: &CStr) -> Option<*mut pg_sys::DefElem> {
+    // SAFETY: the caller's promise.
+    unsafe { items(options).map(|item| item.cast::<pg_sys::DefElem>()).find(|item| CStr::from_ptr((**item).defname) == name) }
+}
+
+/// The nodes of a list.
+///
+/// # Safety
+/// `list` must be NIL or a list of nodes, and stay as it is while the iterator lives.
+unsafe fn items(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::Node> {
+    // SAFETY: the caller's promise; `elements` has `length` cells.
+    let length = if list.is_null() { 0 } else { unsafe { (*list).length as usize } };
+    // SAFETY: as above.
+    (0..length).map(move |index| unsafe { (*(*list).elements.add(index)).ptr_value.cast::<pg_sys::Node>() })
+}
+
+/// The text of a String node, null for other nodes.
+///
+/// # Safety
+/// `node` must be a valid node.
+unsafe fn string(node: *mut pg_sys::Node) -> *const c_char {
+    // SAFETY: the caller's promise; the tag says which type the node has.
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_String => (*node.cast::<pg_sys::String>()).sval,
+            _ => std::ptr::null(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+-- Row security, column privileges, ownership; roles are made per database because they are shared.
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', current_database() || '_user'); END $$;
+CREATE TABLE t (id int PRIMARY KEY, owner text, secret int);
+INSERT INTO t SELECT i, CASE WHEN i % 2 = 0 THEN 'mine' ELSE 'yours' END, i FROM generate_series(1, 2500) i;
+ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON t USING (owner = 'mine') WITH CHECK (owner = 'mine' AND id < 100000);
+DO $$ BEGIN
+  EXECUTE format('GRANT SELECT (id, owner), INSERT (id, owner), UPDATE (owner), DELETE ON t TO %I', current_database() || '_user');
+END $$;
+DO $$ BEGIN EXECUTE format('SET ROLE %I', current_database() || '_user'); END $$;
+SELECT count(*), sum(id) FROM t;
+SELECT secret FROM t;
+SELECT * FROM t;
+SELECT id, owner FROM t WHERE id < 10;
+UPDATE t SET owner = 'mine' WHERE id = 1;
+UPDATE t SET owner = 'yours' WHERE id = 2;
+UPDATE t SET secret = 0;
+DELETE FROM t WHERE id BETWEEN 10 AND 20;
+INSERT INTO t (id, owner) VALUES (10001, 'mine');
+INSERT INTO t (id, owner) VALUES (10002, 'yours');
+INSERT INTO t (id, owner) VALUES (100001, 'mine');
+INSERT INTO t (id, owner, secret) VALUES (10003, 'mine', 1);
+INSERT INTO t (id, owner) VALUES (3, 'mine');
+INSERT INTO t (id, owner) SELECT i, 'mine' FROM generate_series(20000, 22000) i;
+SELECT count(*) FROM t;
+TRUNCATE t;
+ALTER TABLE t ADD x int;
+DROP TABLE t;
+VACUUM t;
+CREATE TABLE mine (a int);
+RESET ROLE;
+SELECT count(*), sum(id), sum(secret) FROM t;
+DO $$ BEGIN EXECUTE format('GRANT ALL ON SCHEMA public TO %I', current_database() || '_user'); END $$;
+DO $$ BEGIN EXECUTE format('SET ROLE %I', current_database() || '_user'); END $$;
+CREATE TABLE mine (a int PRIMARY KEY);
+INSERT INTO mine SELECT generate_series(1, 1500);
+DELETE FROM mine WHERE a < 100;
+SELECT count(*) FROM mine;
+VACUUM mine;
+TRUNCATE mine;
+DROP TABLE mine;
+RESET ROLE;
+DO $$ BEGIN
+  EXECUTE format('DROP OWNED BY %I', current_database() || '_user');
+  EXECUTE format('DROP ROLE %I', current_database() || '_user');
+END $$;

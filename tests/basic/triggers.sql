@@ -1,0 +1,96 @@
+-- Row and statement triggers, before and after, with transition tables, constraint triggers, INSTEAD OF.
+CREATE TABLE t (id int PRIMARY KEY, v int);
+CREATE TABLE log (n int GENERATED ALWAYS AS IDENTITY, what text, old text, new text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO log (what, old, new) VALUES (TG_WHEN || ' ' || TG_OP,
+    CASE WHEN TG_OP <> 'INSERT' THEN old::text END, CASE WHEN TG_OP <> 'DELETE' THEN new::text END);
+  RETURN CASE WHEN TG_OP = 'DELETE' THEN old ELSE new END;
+END $$;
+CREATE TRIGGER before_row BEFORE INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER after_row AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();
+INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);
+UPDATE t SET v = v * 10 WHERE id > 1;
+DELETE FROM t WHERE id = 2;
+INSERT INTO t VALUES (1, 7) ON CONFLICT (id) DO UPDATE SET v = excluded.v;
+SELECT what, old, new FROM log ORDER BY n;
+INSERT INTO t SELECT i, i FROM generate_series(100, 1700) i;
+UPDATE t SET v = 0 WHERE id % 2 = 0;
+SELECT what, count(*), count(DISTINCT old), count(DISTINCT new) FROM log GROUP BY what;
+DROP TRIGGER before_row ON t;
+DROP TRIGGER after_row ON t;
+TRUNCATE log, t;
+CREATE FUNCTION totals() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE o record; n record;
+BEGIN
+  IF TG_OP <> 'INSERT' THEN SELECT count(*) AS c, sum(v) AS s, sum(id) AS i INTO o FROM was; END IF;
+  IF TG_OP <> 'DELETE' THEN SELECT count(*) AS c, sum(v) AS s, sum(id) AS i INTO n FROM now; END IF;
+  RAISE NOTICE '% old % new % table %', TG_OP, o, n, (SELECT count(*) FROM t);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER ins AFTER INSERT ON t REFERENCING NEW TABLE AS now FOR EACH STATEMENT EXECUTE FUNCTION totals();
+CREATE TRIGGER upd AFTER UPDATE ON t REFERENCING OLD TABLE AS was NEW TABLE AS now FOR EACH STATEMENT EXECUTE FUNCTION totals();
+CREATE TRIGGER del AFTER DELETE ON t REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION totals();
+INSERT INTO t SELECT i, i FROM generate_series(1, 3000) i;
+INSERT INTO t VALUES (5000, 1);
+UPDATE t SET v = -v WHERE id > 100;
+UPDATE t SET v = 1 WHERE false;
+DELETE FROM t WHERE id BETWEEN 50 AND 2500;
+INSERT INTO t VALUES (1, 0), (50, 0) ON CONFLICT (id) DO UPDATE SET v = 99;
+COPY t FROM PROGRAM 'printf "7000\t1\n7001\t2\n"';
+SELECT count(*), sum(v) FROM t;
+DROP TRIGGER ins ON t;
+DROP TRIGGER upd ON t;
+DROP TRIGGER del ON t;
+-- a BEFORE trigger changes, skips or refuses
+CREATE FUNCTION pick() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF new.v = 13 THEN RETURN NULL; END IF;
+  IF new.v = 666 THEN RAISE EXCEPTION 'unlucky' USING ERRCODE = 'XX999'; END IF;
+  new.v := new.v + 1000;
+  RETURN new;
+END $$;
+CREATE TRIGGER pick BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION pick();
+INSERT INTO t VALUES (8000, 1), (8001, 13), (8002, 2) RETURNING *;
+INSERT INTO t VALUES (8003, 1), (8004, 666);
+UPDATE t SET v = 13 WHERE id = 8000;
+SELECT * FROM t WHERE id >= 8000 ORDER BY id;
+-- a trigger that reads and writes its own table
+CREATE FUNCTION echo() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF new.id < 100000 THEN
+    IF NOT EXISTS (SELECT 1 FROM t WHERE id = new.id) THEN RAISE EXCEPTION 'row % not seen', new.id; END IF;
+    INSERT INTO t VALUES (new.id + 100000, new.v);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER echo AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION echo();
+INSERT INTO t SELECT i, i FROM generate_series(10000, 11500) i;
+SELECT count(*), sum(id), sum(v) FROM t;
+DROP TRIGGER echo ON t;
+-- deferred constraint trigger sees the last state
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE NOTICE 'deferred % %', new, (SELECT v FROM t WHERE id = new.id);
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER audit AFTER INSERT OR UPDATE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION audit();
+BEGIN;
+INSERT INTO t VALUES (20000, 5);
+UPDATE t SET v = 6 WHERE id = 20000;
+COMMIT;
+CREATE VIEW w AS SELECT * FROM t WHERE id < 10;
+CREATE FUNCTION through() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO t VALUES (new.id, new.v); RETURN new;
+END $$;
+CREATE TRIGGER through INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION through();
+INSERT INTO w VALUES (-1, 5) RETURNING *;
+SELECT * FROM w WHERE id < 0;
+CREATE FUNCTION cleared() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE NOTICE '% % %', TG_WHEN, TG_OP, (SELECT count(*) > 0 FROM t); RETURN NULL;
+END $$;
+CREATE TRIGGER cleared_b BEFORE TRUNCATE ON t EXECUTE FUNCTION cleared();
+CREATE TRIGGER cleared_a AFTER TRUNCATE ON t EXECUTE FUNCTION cleared();
+TRUNCATE t;

@@ -1,0 +1,107 @@
+"""Just enough of SQL's and psql's lexical rules to tell the statements of a script apart."""
+
+import bisect
+import re
+from dataclasses import dataclass
+
+TOKEN = re.compile(
+    r"""(?P<skip>--[^\n]*|/\*.*?\*/)
+      | (?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*")
+      | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$)
+      | (?P<backslash>\\(?P<command>[;.]|[A-Za-z?!+]+)[^\n]*)
+      | (?P<open>[(\[]) | (?P<close>[)\]]) | (?P<end>;)
+      | (?P<other>.)""",
+    re.S | re.X,
+)
+
+# psql's commands that send the statement before them.
+SENDING = ("g", "gx", "gset", "gexec", "gdesc", "crosstabview", "watch", "bind", "bind_named", "parse")
+COPY_IN = re.compile(r"\s*copy\b.*\bfrom\s+stdin\b", re.I | re.S)
+
+
+@dataclass
+class Statement:
+    """A statement or psql command; `last` is the number, from 0, of the line that completes it."""
+
+    text: str
+    last: int
+
+
+def split_statements(script):
+    """The statements of a psql script in order. Data after COPY FROM STDIN belongs to nothing."""
+    line_starts = [0] + [m.end() for m in re.finditer("\n", script)]
+    statements, start, depth, position = [], 0, 0, 0
+
+    def finish(end):
+        nonlocal start, depth
+        text = script[start:end].strip()
+        if text:
+            statements.append(Statement(text, bisect.bisect_right(line_starts, end - 1) - 1))
+        start, depth = end, 0
+        return text
+
+    while position < len(script):
+        token = TOKEN.match(script, position)
+        position = token.end()
+        kind = token.lastgroup if token.lastgroup not in ("tag", "command") else None
+        if token["open"]:
+            depth += 1
+        elif token["close"]:
+            depth = max(0, depth - 1)
+        elif token["backslash"] and token["command"] != ";":
+            starts_statement = not script[start:token.start()].strip()
+            if starts_statement or token["command"] in SENDING:
+                finish(position)
+        elif token["backslash"]:
+            position = token.start("command") + 1  # \; joins two statements of one message
+        elif kind == "end" and depth == 0:
+            if COPY_IN.match(finish(position)):
+                start = position = end_of_copy_data(script, position)
+    finish(len(script))
+    return statements
+
+
+def end_of_copy_data(script, position):
+    found = re.compile(r"^\\\.$", re.M).search(script, position)
+    return found.end() if found else len(script)
+
+
+def code_only(text):
+    """`text` without comments, and with literals and quoted names emptied where they could hold keywords."""
+    def replace(token):
+        if token["skip"]:
+            return " "
+        if token["dollar"] or (token["quoted"] and not token["quoted"].startswith('"')):
+            return "''"
+        return token[0]
+    return TOKEN.sub(replace, text)
+
+
+def top_level(text):
+    """`text` without comments, literals and whatever stands in parentheses."""
+    depth, kept = 0, []
+    for character in code_only(text):
+        if character in "([":
+            depth += 1
+        if depth == 0:
+            kept.append(character)
+        if character in ")]" and depth > 0:
+            depth -= 1
+            kept.append("()" if depth == 0 else "")
+    return "".join(kept)
+
+
+def order_keys(text):
+    """The outermost ORDER BY's items as names or column numbers; None without one, an unknown item as ''."""
+    found = re.search(r"\border\s+by\b(.*)", top_level(text), re.I | re.S)
+    if not found:
+        return None
+    items = re.split(r"\b(?:limit|offset|fetch|for|union|into)\b|;|\\", found[1], maxsplit=1, flags=re.I)[0]
+    return [order_key(item) for item in items.split(",")]
+
+
+def order_key(item):
+    words = re.sub(r"\b(asc|desc|nulls\s+(first|last))\b|\bcollate\s+\S+|\busing\s+\S+", " ", item, flags=re.I).split()
+    if len(words) != 1 or not re.fullmatch(r'(?:[\w"]+\.)*("[^"]+"|\w+)', words[0]):
+        return ""
+    return words[0].rpartition(".")[2].strip('"').lower()
