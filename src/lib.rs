@@ -1,5 +1,6 @@
 //! Orochi.
 mod columnar;
+mod hooks;
 mod monitor;
 mod pg;
 mod settings;
@@ -16,6 +17,7 @@ pub extern "C-unwind" fn _PG_init() {
     monitor::init();
     columnar::init();
     workers::init();
+    hooks::init();
 }
 
 #[cfg(test)]

@@ -202,7 +202,8 @@ fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
     false
 }
 
-fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
+/// True if transaction `a` is older than `b`.
+pub fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
     // SAFETY: a pure comparison of transaction ids.
     unsafe { pg_sys::TransactionIdPrecedes(a, b) }
 }

@@ -15,6 +15,7 @@ mod insert;
 pub mod key;
 mod lookup;
 mod metapage;
+pub mod mover;
 mod numbers;
 mod reader;
 mod row;
@@ -30,7 +31,11 @@ mod transaction;
 mod vacuum;
 pub mod write_buffer;
 
-/// Registers what the access method needs in every backend.
+pub use scan::took_bitmap_scan;
+pub use storage::ensure_companion;
+
+/// Registers what the access method needs in every backend, and the mover.
 pub fn init() {
     transaction::register();
+    mover::register();
 }

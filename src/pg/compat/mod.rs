@@ -274,3 +274,29 @@ pub unsafe fn index_vacuum_info(
         strategy,
     }
 }
+
+/// The pointers of a list of nodes.
+///
+/// # Safety
+/// `list` must be NIL or a list of `T` nodes.
+pub unsafe fn pointers<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise; `elements` has `length` cells.
+    unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).ptr_value.cast()).collect() }
+}
+
+/// True if the role owns the relation.
+///
+/// # Safety
+/// Must be called inside a transaction.
+pub unsafe fn owns_relation(relation: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, role);
+    }
+}

@@ -43,3 +43,9 @@ pub fn avoid_prefetch_in_autovacuum() {}
 pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
     run()
 }
+
+/// From 18 on bitmap scans leave prefetching to the access method.
+///
+/// # Safety
+/// None.
+pub unsafe fn stop_bitmap_prefetch(_root: *mut pg_sys::PlanState, _of: fn(pg_sys::Relation) -> bool) {}

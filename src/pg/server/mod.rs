@@ -67,3 +67,35 @@ pub fn version() -> String {
         if value.is_null() { String::new() } else { CStr::from_ptr(value).to_string_lossy().into_owned() }
     }
 }
+
+/// Runs `work` in a transaction of its own, with an active snapshot. An ERROR inside leaves the transaction to be aborted.
+pub fn transaction<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: called outside a transaction, in a background worker.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let result = work();
+    // SAFETY: begun above.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    result
+}
+
+/// Raises an error unless the current user owns the relation.
+pub fn require_owner(relation: super::Rel) {
+    // SAFETY: the relation is open; aclcheck_error copies nothing that it is passed.
+    unsafe {
+        if !super::compat::owns_relation(relation.oid(), pg_sys::GetUserId()) {
+            let name = std::ffi::CString::new(relation.name()).unwrap_or_default();
+            pg_sys::aclcheck_error(
+                pg_sys::AclResult::ACLCHECK_NOT_OWNER,
+                pg_sys::ObjectType::OBJECT_TABLE,
+                name.as_ptr(),
+            );
+        }
+    }
+}

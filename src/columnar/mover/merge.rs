@@ -1,0 +1,176 @@
+//! Making one stripe out of several small ones, or anew out of one that has lost many rows.
+
+use super::{Builder, Effort};
+use crate::columnar::encoding::Position;
+use crate::columnar::key::{Item, KeyRange, RowNumber, SPARSE_SPAN};
+use crate::columnar::reader::RowReader;
+use crate::columnar::slot::OwnSlot;
+use crate::columnar::store::Store;
+use crate::columnar::stripe::{self, Described, OpenStripe};
+use crate::columnar::{blob, lookup, metapage, write_buffer};
+use crate::monitor::counters::{self, Counter};
+use crate::pg::error::OrochiError;
+use crate::pg::heap::{self, TM_Result};
+use crate::pg::snapshot::LatestMvcc;
+use crate::settings;
+use pgrx::pg_sys;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// In the background this many small stripes are merged at least, unless they fill a stripe.
+const ENOUGH: usize = 8;
+
+/// Marks on stripe rows: row number, place, and whether every snapshot sees the mark.
+struct Marks {
+    old: HashMap<u64, pg_sys::ItemPointerData>,
+    count: usize,
+}
+
+/// Merges once; true if anything was done.
+pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
+    let snapshot = LatestMvcc::take();
+    let all = stripe::list(store, snapshot.snap())?;
+    if let Some(run) = small_run(&all, effort) {
+        rewrite(store, &all[run.clone()], &snapshot)?;
+        return Ok(true);
+    }
+    for (i, described) in all.iter().enumerate() {
+        pgrx::check_for_interrupts!();
+        let dead = load_marks(store, described, &snapshot).old.len() as u32 + described.meta.deleted_count;
+        let many = described.meta.row_count / if effort == Effort::Thorough { 100 } else { 5 };
+        if dead > many {
+            rewrite(store, &all[i..=i], &snapshot)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A run of neighbouring small stripes that are worth merging.
+fn small_run(all: &[Described], effort: Effort) -> Option<std::ops::Range<usize>> {
+    let limit = settings::stripe_row_limit() as u32;
+    let mut start = 0;
+    while start < all.len() {
+        let (mut end, mut rows) = (start, 0);
+        let first = RowNumber(all[start].meta.first_row).block();
+        while end < all.len() {
+            let meta = &all[end].meta;
+            let span = RowNumber(meta.last_row).block() - first;
+            if meta.row_count > limit / 2 || rows + meta.row_count > limit || span >= SPARSE_SPAN {
+                break;
+            }
+            rows += meta.row_count;
+            end += 1;
+        }
+        let count = end - start;
+        let enough = match effort {
+            Effort::Thorough => count >= 2,
+            Effort::Economic => count >= ENOUGH || (count >= 2 && rows > limit / 2),
+        };
+        if enough {
+            return Some(start..end);
+        }
+        start = end.max(start + 1);
+    }
+    None
+}
+
+/// The marks within a stripe's interval.
+fn load_marks(store: &Store, described: &Described, snapshot: &LatestMvcc) -> Marks {
+    // SAFETY: the table is open.
+    let oldest = unsafe { pg_sys::GetOldestNonRemovableTransactionId(store.table().raw()) };
+    let block = |row| RowNumber(row).block();
+    let range = KeyRange::blocks(block(described.meta.first_row), block(described.meta.last_row));
+    let mut marks = Marks { old: HashMap::new(), count: 0 };
+    let mut items = store.scan(range, snapshot.snap());
+    while let Some(stored) = items.next_visible() {
+        let Item::Dead(row) = stored.item else { continue };
+        marks.count += 1;
+        let xmin = stored.pinned.xmin();
+        if xmin == pg_sys::FrozenTransactionId || lookup::precedes(xmin, oldest) {
+            marks.old.insert(row.0, stored.pinned.tid());
+        }
+    }
+    marks
+}
+
+/// Writes the rows of some stripes anew as one, without those that nobody can see any more.
+fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<(), OrochiError> {
+    let table = store.table();
+    // SAFETY: the mover runs in a transaction.
+    let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let mut readers = Vec::new();
+    let mut rows = Vec::new();
+    let mut marks = HashMap::new();
+    for (i, described) in group.iter().enumerate() {
+        marks.extend(load_marks(store, described, snapshot).old);
+        let copy = Described { meta: described.meta, xmin: described.xmin, tid: described.tid };
+        let stripe = stripe::open_described(store, copy)?;
+        list_rows(store, &stripe, i, &mut rows)?;
+        readers.push(RowReader::for_scan(stripe, None));
+    }
+    rows.sort_unstable_by_key(|(row, _, _)| *row);
+    let mut builder = Builder::new(table)?;
+    let slot = OwnSlot::new(store);
+    let mut dropped = Vec::new();
+    for (row, reader, at) in rows {
+        pgrx::check_for_interrupts!();
+        if let Some(mark) = marks.get(&row) {
+            dropped.push(*mark);
+            continue;
+        }
+        // SAFETY: the slot is one of ours, of the table's row type, and the reader keeps its values.
+        unsafe {
+            readers[reader].fill(store, at, slot.raw())?;
+            builder.push(table, row, slot.raw())?;
+        }
+    }
+    if builder.writer.rows() > 0 {
+        let finished = builder.writer.finish().map_err(|error| write_buffer::writer_error(table, &error))?;
+        stripe::write(store, &finished, metapage::reserve_stripe(table), cid);
+    }
+    for described in group {
+        remove(store, described.tid, cid)?;
+        blob::delete(store, described.meta.blob, cid);
+        if let Some(bitmap) = described.meta.deleted {
+            blob::delete(store, bitmap, cid);
+        }
+    }
+    for mark in dropped {
+        remove(store, mark, cid)?;
+    }
+    counters::add(Counter::Merges, 1);
+    Ok(())
+}
+
+type RowAt = (u64, usize, Position);
+
+fn list_rows(store: &Store, stripe: &Rc<OpenStripe>, reader: usize, rows: &mut Vec<RowAt>) -> Result<(), OrochiError> {
+    let count = stripe.meta.row_count as usize;
+    rows.try_reserve(count).map_err(|_| OrochiError::OutOfMemory {
+        detail: format!("The row numbers of {count} rows could not be held."),
+    })?;
+    for vector in 0..stripe.footer().vector_count() {
+        let numbers = stripe.rows(store, vector)?;
+        for index in 0..numbers.len() {
+            let at = Position { vector: vector as u32, index: index as u16 };
+            if let Some(row) = numbers.get(index)
+                && !stripe.is_deleted(store, at)?
+            {
+                rows.push((row, reader, at));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a tuple that nobody but the mover touches.
+fn remove(store: &Store, at: pg_sys::ItemPointerData, cid: pg_sys::CommandId) -> Result<(), OrochiError> {
+    match heap::delete(store.companion(), at, cid, std::ptr::null_mut(), true, false).0 {
+        TM_Result::TM_Ok => Ok(()),
+        other => Err(OrochiError::Internal(format!(
+            "could not replace a stripe of columnar table \"{}\" (outcome {other})",
+            store.table().name()
+        ))),
+    }
+}

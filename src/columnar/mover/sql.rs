@@ -1,0 +1,39 @@
+//! Moving on demand.
+
+use super::{Effort, step};
+use crate::columnar::am;
+use crate::pg::OpenRel;
+use crate::pg::error::OrochiError;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// Does one step of moving rows of a columnar table into stripes; true if there may be more to do.
+/// The table's rows stay locked until the transaction ends, so it should end soon.
+#[pg_extern(volatile, parallel_unsafe)]
+fn columnar_compact_step(table_name: pg_sys::Oid) -> bool {
+    let table = OpenRel::table(table_name, pg_sys::ShareUpdateExclusiveLock);
+    if !am::is_columnar(table.rel().raw()) {
+        OrochiError::WrongObject { what: format!("\"{}\" is not a columnar table", table.rel().name()) }.raise();
+    }
+    crate::pg::server::require_owner(table.rel());
+    step(table.rel(), Effort::Thorough)
+}
+
+extension_sql!(
+    r#"
+COMMENT ON FUNCTION orochi.columnar_compact_step(oid) IS
+    'does one step of moving rows of a columnar table into stripes; true if there may be more to do';
+CREATE PROCEDURE orochi.columnar_compact(table_name regclass) LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE orochi.columnar_compact_step(table_name) LOOP
+        COMMIT;
+    END LOOP;
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE orochi.columnar_compact(regclass) IS
+    'moves all rows of a columnar table into full stripes, in short transactions';
+"#,
+    name = "columnar_compact",
+    requires = [columnar_compact_step]
+);

@@ -1,0 +1,43 @@
+//! Removing anchors that nobody holds.
+
+use super::Effort;
+use crate::columnar::key::{Item, KeyRange};
+use crate::columnar::metapage;
+use crate::columnar::store::Store;
+use crate::pg::error::OrochiError;
+use crate::pg::heap;
+use crate::pg::snapshot::Snap;
+use pgrx::pg_sys;
+
+/// Anchors removed in one transaction at most.
+const BATCH: usize = 4096;
+/// In the background fewer anchors than this are left alone: rows that are locked often would only need them again.
+const WORTH_IT: usize = 1024;
+
+/// Removes unused anchors; true if there may be more.
+pub fn sweep(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
+    let mut unused = Vec::new();
+    let range = KeyRange::blocks(0, metapage::next_block(store.table()));
+    let mut items = store.scan(range, Snap::latest());
+    while unused.len() < BATCH
+        && let Some(stored) = items.next_visible()
+    {
+        if let Item::Anchor(_) = stored.item
+            && u32::from(stored.pinned.header().t_infomask) & pg_sys::HEAP_XMAX_INVALID != 0
+        {
+            unused.push(stored.pinned.tid());
+        }
+    }
+    drop(items);
+    let wanted = if effort == Effort::Thorough { 1 } else { WORTH_IT };
+    if unused.len() < wanted {
+        return Ok(false);
+    }
+    // SAFETY: the mover runs in a transaction.
+    let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    super::publish()?;
+    for at in &unused {
+        heap::delete(store.companion(), *at, cid, std::ptr::null_mut(), false, false);
+    }
+    Ok(unused.len() == BATCH)
+}

@@ -1,0 +1,188 @@
+//! Every hook, chained to its predecessor.
+
+use crate::columnar::{self, am, write_buffer};
+use crate::pg::{OpenRel, compat};
+use crate::workers;
+use pgrx::pg_guard;
+use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary;
+use pgrx::pg_sys::*;
+use pgrx::prelude::*;
+use std::sync::OnceLock;
+
+/// The hooks that were there before.
+struct Previous {
+    executor_start: ExecutorStart_hook_type,
+    executor_finish: ExecutorFinish_hook_type,
+    process_utility: ProcessUtility_hook_type,
+}
+
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+/// Installs the hooks. Once, in `_PG_init`.
+pub fn init() {
+    // SAFETY: called while the library is loaded, before any query of this process runs.
+    unsafe {
+        let _ = PREVIOUS.set(Previous {
+            executor_start: ExecutorStart_hook,
+            executor_finish: ExecutorFinish_hook,
+            process_utility: ProcessUtility_hook,
+        });
+        ExecutorStart_hook = Some(executor_start);
+        ExecutorFinish_hook = Some(executor_finish);
+        ProcessUtility_hook = Some(process_utility);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
+    // SAFETY: core's arguments.
+    unsafe {
+        // Workers cannot see rows that are still in this process's memory.
+        if !write_buffer::is_empty() && (*(*query).plannedstmt).parallelModeNeeded {
+            write_buffer::settle_all();
+        }
+        match PREVIOUS.get().and_then(|p| p.executor_start) {
+            Some(previous) => pg_guard_ffi_boundary(|| previous(query, flags)),
+            None => standard_ExecutorStart(query, flags),
+        }
+        if columnar::took_bitmap_scan() {
+            compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if !write_buffer::is_empty() {
+            write_buffer::flush_current();
+        }
+        match PREVIOUS.get().and_then(|p| p.executor_finish) {
+            Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
+            None => standard_ExecutorFinish(query),
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+#[pg_guard]
+unsafe extern "C-unwind" fn process_utility(
+    statement: *mut PlannedStmt,
+    text: *const std::ffi::c_char,
+    read_only: bool,
+    context: ProcessUtilityContext::Type,
+    params: ParamListInfo,
+    environment: *mut QueryEnvironment,
+    destination: *mut DestReceiver,
+    completion: *mut QueryCompletion,
+) {
+    let run = || {
+        // SAFETY: core's arguments.
+        unsafe {
+            match PREVIOUS.get().and_then(|p| p.process_utility) {
+                Some(previous) => pg_guard_ffi_boundary(|| {
+                    previous(statement, text, read_only, context, params, environment, destination, completion)
+                }),
+                None => standard_ProcessUtility(
+                    statement, text, read_only, context, params, environment, destination, completion,
+                ),
+            }
+        }
+    };
+    // SAFETY: core's arguments.
+    let node = unsafe { (*statement).utilityStmt };
+    // SAFETY: as above.
+    match unsafe { (*node).type_ } {
+        NodeTag::T_VacuumStmt => compat::without_prefetch(run),
+        NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => {
+            // SAFETY: the node has the type that its tag says.
+            unsafe { check_publication(node) };
+            run();
+        }
+        NodeTag::T_AlterTableStmt => {
+            run();
+            // SAFETY: as above.
+            unsafe { complete_alter_table(node.cast()) };
+        }
+        NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => run(),
+        _ => {
+            // SAFETY: a valid statement node.
+            let _hold = unsafe { workers::hold_for_statement(node) };
+            run();
+        }
+    }
+}
+
+/// Refuses to publish columnar tables: their changes are not decoded.
+///
+/// # Safety
+/// `node` must be a CREATE or ALTER PUBLICATION statement.
+unsafe fn check_publication(node: *mut Node) {
+    // SAFETY: the caller's promise; lists hold what the grammar puts there.
+    unsafe {
+        let (objects, dropping) = if (*node).type_ == NodeTag::T_CreatePublicationStmt {
+            ((*node.cast::<CreatePublicationStmt>()).pubobjects, false)
+        } else {
+            let alter = &*node.cast::<AlterPublicationStmt>();
+            (alter.pubobjects, alter.action == AlterPublicationAction::AP_DropObjects)
+        };
+        if dropping {
+            return;
+        }
+        for object in compat::pointers::<PublicationObjSpec>(objects) {
+            if (*object).pubtable.is_null() {
+                continue;
+            }
+            let relation = (*(*object).pubtable).relation;
+            let oid = RangeVarGetRelidExtended(relation, NoLock as i32, RVROption::RVR_MISSING_OK, None, std::ptr::null_mut());
+            if oid != InvalidOid && is_columnar_table(oid) {
+                let table = OpenRel::table(oid, AccessShareLock);
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                    format!("cannot add columnar table \"{}\" to a publication", table.rel().name()),
+                    "Changes of columnar tables are not decoded for logical replication."
+                );
+            }
+        }
+    }
+}
+
+fn is_columnar_table(oid: Oid) -> bool {
+    // SAFETY: opened and closed here; relations of other kinds have no table access method.
+    unsafe {
+        let relation = try_relation_open(oid, AccessShareLock as LOCKMODE);
+        if relation.is_null() {
+            return false;
+        }
+        let columnar = am::is_columnar(relation);
+        relation_close(relation, NoLock as LOCKMODE);
+        columnar
+    }
+}
+
+/// A heap table without wide columns has no TOAST relation, and an empty one becomes a columnar table without companion.
+///
+/// # Safety
+/// `statement` must be an ALTER TABLE statement that has been executed.
+unsafe fn complete_alter_table(statement: *mut AlterTableStmt) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let commands = compat::pointers::<AlterTableCmd>((*statement).cmds);
+        if !commands.iter().any(|c| (**c).subtype == AlterTableType::AT_SetAccessMethod) {
+            return;
+        }
+        let oid = RangeVarGetRelidExtended(
+            (*statement).relation,
+            NoLock as i32,
+            RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        );
+        if oid != InvalidOid && is_columnar_table(oid) {
+            CommandCounterIncrement();
+            columnar::ensure_companion(oid);
+        }
+    }
+}
