@@ -123,4 +123,5 @@ def database(server):
     name = f"test_{next(_numbers)}"
     server.create_database(name)
     yield name
+    server.wait_ready()
     server.query(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
