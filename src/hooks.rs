@@ -2,9 +2,7 @@
 
 use crate::columnar::{self, am, write_buffer};
 use crate::pg::{OpenRel, compat};
-use crate::workers;
 use pgrx::pg_guard;
-use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::*;
 use pgrx::prelude::*;
 use std::sync::OnceLock;
@@ -33,40 +31,79 @@ pub fn init() {
     }
 }
 
-#[pg_guard]
+/// Core's functions without pgrx's guard.
+///
+/// A guard turns an ERROR into a panic and back, and rebuilds it from the few fields that it knows: the names of table, column
+/// and constraint, the position in the query and the context would be lost. So the hooks below have no guard themselves, own
+/// nothing that needs to be dropped when an ERROR passes over them, and leave what may fail to guarded functions of their own.
+mod unguarded {
+    use pgrx::pg_sys::*;
+    unsafe extern "C-unwind" {
+        pub fn standard_ExecutorStart(query: *mut QueryDesc, flags: i32);
+        pub fn standard_ExecutorFinish(query: *mut QueryDesc);
+        pub fn standard_ProcessUtility(
+            statement: *mut PlannedStmt,
+            text: *const std::ffi::c_char,
+            read_only: bool,
+            context: ProcessUtilityContext::Type,
+            params: ParamListInfo,
+            environment: *mut QueryEnvironment,
+            destination: *mut DestReceiver,
+            completion: *mut QueryCompletion,
+        );
+    }
+}
+
 unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
-    // SAFETY: core's arguments.
+    // SAFETY: core's arguments, passed on as they came.
     unsafe {
-        // Workers cannot see rows that are still in this process's memory.
-        if !write_buffer::is_empty() && (*(*query).plannedstmt).parallelModeNeeded {
-            write_buffer::settle_all();
+        if !write_buffer::is_empty() {
+            settle_for_workers(query);
         }
-        match PREVIOUS.get().and_then(|p| p.executor_start) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query, flags)),
-            None => standard_ExecutorStart(query, flags),
+        match PREVIOUS.get() {
+            Some(Previous { executor_start: Some(previous), .. }) => previous(query, flags),
+            _ => unguarded::standard_ExecutorStart(query, flags),
         }
         if columnar::took_bitmap_scan() {
-            compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar);
+            stop_bitmap_prefetch(query);
+        }
+    }
+}
+
+/// Workers of a parallel query cannot see rows that are still in this process's memory.
+#[pg_guard]
+unsafe extern "C-unwind" fn settle_for_workers(query: *mut QueryDesc) {
+    // SAFETY: core's arguments.
+    if unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+        write_buffer::settle_all();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn stop_bitmap_prefetch(query: *mut QueryDesc) {
+    // SAFETY: the plan has just been initialised.
+    unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) }
+}
+
+unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
+    // SAFETY: core's arguments, passed on as they came.
+    unsafe {
+        if !write_buffer::is_empty() {
+            flush();
+        }
+        match PREVIOUS.get() {
+            Some(Previous { executor_finish: Some(previous), .. }) => previous(query),
+            _ => unguarded::standard_ExecutorFinish(query),
         }
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
-    // SAFETY: core's arguments.
-    unsafe {
-        if !write_buffer::is_empty() {
-            write_buffer::flush_current();
-        }
-        match PREVIOUS.get().and_then(|p| p.executor_finish) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
-            None => standard_ExecutorFinish(query),
-        }
-    }
+unsafe extern "C-unwind" fn flush() {
+    write_buffer::flush_current();
 }
 
 #[allow(clippy::too_many_arguments)]
-#[pg_guard]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut PlannedStmt,
     text: *const std::ffi::c_char,
@@ -77,39 +114,24 @@ unsafe extern "C-unwind" fn process_utility(
     destination: *mut DestReceiver,
     completion: *mut QueryCompletion,
 ) {
-    let run = || {
-        // SAFETY: core's arguments.
-        unsafe {
-            match PREVIOUS.get().and_then(|p| p.process_utility) {
-                Some(previous) => pg_guard_ffi_boundary(|| {
-                    previous(statement, text, read_only, context, params, environment, destination, completion)
-                }),
-                None => standard_ProcessUtility(
-                    statement, text, read_only, context, params, environment, destination, completion,
-                ),
-            }
+    // SAFETY: core's arguments, passed on as they came.
+    unsafe {
+        let node = (*statement).utilityStmt;
+        let tag = (*node).type_;
+        match tag {
+            NodeTag::T_VacuumStmt => compat::stop_prefetch(),
+            NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
+            _ => {}
         }
-    };
-    // SAFETY: core's arguments.
-    let node = unsafe { (*statement).utilityStmt };
-    // SAFETY: as above.
-    match unsafe { (*node).type_ } {
-        NodeTag::T_VacuumStmt => compat::without_prefetch(run),
-        NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => {
-            // SAFETY: the node has the type that its tag says.
-            unsafe { check_publication(node) };
-            run();
-        }
-        NodeTag::T_AlterTableStmt => {
-            run();
-            // SAFETY: as above.
-            unsafe { complete_alter_table(node.cast()) };
-        }
-        NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => run(),
-        _ => {
-            // SAFETY: a valid statement node.
-            let _hold = unsafe { workers::hold_for_statement(node) };
-            run();
+        let next = match PREVIOUS.get() {
+            Some(Previous { process_utility: Some(previous), .. }) => *previous,
+            _ => unguarded::standard_ProcessUtility,
+        };
+        next(statement, text, read_only, context, params, environment, destination, completion);
+        match tag {
+            NodeTag::T_VacuumStmt => compat::restore_prefetch(),
+            NodeTag::T_AlterTableStmt => complete_alter_table(node.cast()),
+            _ => {}
         }
     }
 }
@@ -118,7 +140,8 @@ unsafe extern "C-unwind" fn process_utility(
 ///
 /// # Safety
 /// `node` must be a CREATE or ALTER PUBLICATION statement.
-unsafe fn check_publication(node: *mut Node) {
+#[pg_guard]
+unsafe extern "C-unwind" fn check_publication(node: *mut Node) {
     // SAFETY: the caller's promise; lists hold what the grammar puts there.
     unsafe {
         let (objects, dropping) = if (*node).type_ == NodeTag::T_CreatePublicationStmt {
@@ -166,7 +189,8 @@ fn is_columnar_table(oid: Oid) -> bool {
 ///
 /// # Safety
 /// `statement` must be an ALTER TABLE statement that has been executed.
-unsafe fn complete_alter_table(statement: *mut AlterTableStmt) {
+#[pg_guard]
+unsafe extern "C-unwind" fn complete_alter_table(statement: *mut AlterTableStmt) {
     // SAFETY: the caller's promise.
     unsafe {
         let commands = compat::pointers::<AlterTableCmd>((*statement).cmds);
