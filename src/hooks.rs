@@ -1,6 +1,7 @@
 //! Every hook, chained to its predecessor.
 
 use crate::columnar::{self, am, write_buffer};
+use crate::execution;
 use crate::pg::{OpenRel, compat};
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
@@ -12,6 +13,7 @@ struct Previous {
     executor_start: ExecutorStart_hook_type,
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
+    set_rel_pathlist: set_rel_pathlist_hook_type,
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -24,10 +26,12 @@ pub fn init() {
             executor_start: ExecutorStart_hook,
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
+            set_rel_pathlist: set_rel_pathlist_hook,
         });
         ExecutorStart_hook = Some(executor_start);
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
+        set_rel_pathlist_hook = Some(set_rel_pathlist);
     }
 }
 
@@ -101,6 +105,34 @@ unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
 #[pg_guard]
 unsafe extern "C-unwind" fn flush() {
     write_buffer::flush_current();
+}
+
+unsafe extern "C-unwind" fn set_rel_pathlist(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(Previous { set_rel_pathlist: Some(previous), .. }) = PREVIOUS.get() {
+            previous(root, rel, index, entry);
+        }
+        if (*entry).rtekind == RTEKind::RTE_RELATION {
+            plan_columnar_scan(root, rel, index, entry);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_columnar_scan(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: core's arguments.
+    unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
 }
 
 #[allow(clippy::too_many_arguments)]

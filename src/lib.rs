@@ -1,5 +1,6 @@
 //! Orochi.
 mod columnar;
+mod execution;
 mod hooks;
 mod monitor;
 mod pg;
@@ -18,6 +19,7 @@ pub extern "C-unwind" fn _PG_init() {
     monitor::init();
     columnar::init();
     workers::init();
+    execution::init();
     hooks::init();
 }
 

@@ -94,6 +94,20 @@ pub trait Filter {
 pub struct All;
 impl Filter for All {}
 
+impl Filter for Box<dyn Filter> {
+    fn wants_stripe(&mut self, store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
+        (**self).wants_stripe(store, stripe)
+    }
+
+    fn wants_vector(&mut self, store: &Store, stripe: &OpenStripe, vector: usize) -> Result<bool, OrochiError> {
+        (**self).wants_vector(store, stripe, vector)
+    }
+
+    fn columns(&self) -> Option<Rc<[bool]>> {
+        (**self).columns()
+    }
+}
+
 /// The unit that is being read.
 enum Open {
     Stripe(StripeCursor),

@@ -1,5 +1,6 @@
 //! What differs between PostgreSQL majors. No other module has version conditions.
 
+pub mod custom_scan;
 pub mod table_am;
 pub mod workers;
 
