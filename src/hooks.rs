@@ -2,10 +2,10 @@
 
 use crate::columnar::{self, am, write_buffer};
 use crate::execution;
+use crate::pg::error::OrochiError;
 use crate::pg::{OpenRel, compat};
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
-use pgrx::prelude::*;
 use std::sync::OnceLock;
 
 /// The hooks that were there before.
@@ -193,12 +193,11 @@ unsafe extern "C-unwind" fn check_publication(node: *mut Node) {
             let oid = RangeVarGetRelidExtended(relation, NoLock as i32, RVROption::RVR_MISSING_OK, None, std::ptr::null_mut());
             if oid != InvalidOid && is_columnar_table(oid) {
                 let table = OpenRel::table(oid, AccessShareLock);
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    format!("cannot add columnar table \"{}\" to a publication", table.rel().name()),
-                    "Changes of columnar tables are not decoded for logical replication."
-                );
+                OrochiError::Unsupported {
+                    what: format!("cannot add columnar table \"{}\" to a publication", table.rel().name()),
+                    hint: Some("Changes of columnar tables are not decoded; publish a heap table."),
+                }
+                .raise();
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::blob::{self, BlobSource, ReadError};
 use super::cache::{self, Entry, Part};
 use super::encoding::{
-    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, Position, RowBlock, StripeMeta,
+    AlignedBuf, BlobRef, MAX_VECTOR_BYTES, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, Position, RowBlock, StripeMeta,
     Vector, read_directory, read_footer, read_row_block, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// No vector is longer than this when decompressed.
-const MAX_RAW: usize = (1 << 31) - 1;
+const MAX_RAW: usize = MAX_VECTOR_BYTES;
 
 /// A stripe that can be read.
 pub struct OpenStripe {
@@ -25,8 +25,6 @@ pub struct OpenStripe {
     pub meta: StripeMeta,
     /// Transaction that wrote it.
     pub xmin: pg_sys::TransactionId,
-    /// Where its description is in the companion.
-    pub tid: pg_sys::ItemPointerData,
     file: FileId,
     footer: Rc<Footer>,
     deleted: Option<Rc<DeleteBitmap>>,
@@ -108,11 +106,11 @@ pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiErr
 /// Opens a stripe.
 pub fn open_described(store: &Store, described: Described) -> Result<Rc<OpenStripe>, OrochiError> {
     let file = store.companion().file();
-    let Described { meta, xmin, tid } = described;
+    let Described { meta, xmin, .. } = described;
     let place = |error: ReadError| error.at(&store.table().name(), &format!("stripe {}", meta.stripe_id));
     let footer = footer(store, file, &meta).map_err(place)?;
     let deleted = meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
-    Ok(Rc::new(OpenStripe { meta, xmin, tid, file, footer, deleted }))
+    Ok(Rc::new(OpenStripe { meta, xmin, file, footer, deleted }))
 }
 
 fn footer(store: &Store, file: FileId, meta: &StripeMeta) -> Result<Rc<Footer>, ReadError> {

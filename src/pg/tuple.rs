@@ -38,8 +38,7 @@ impl TupleBuffer {
             std::ptr::copy_nonoverlapping(payload.as_ptr(), base.add(OVERHEAD), payload.len());
         }
         self.data = pg_sys::HeapTupleData { t_len: len as u32, t_data: base.cast(), ..Default::default() };
-        // SAFETY: an invalid TID, as heap_insert expects.
-        unsafe { pgrx::itemptr::item_pointer_set_all(&mut self.data.t_self, pg_sys::InvalidBlockNumber, 0) };
+        pgrx::itemptr::item_pointer_set_all(&mut self.data.t_self, pg_sys::InvalidBlockNumber, 0);
         &raw mut self.data
     }
 }

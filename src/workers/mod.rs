@@ -23,7 +23,6 @@ pub mod watch;
 mod watcher;
 
 pub use clock::now;
-pub use hold::stop_for_database;
 
 use crate::pg::server;
 use pgrx::pg_sys::panic::ErrorReport;

@@ -38,6 +38,7 @@ impl DeleteBitmap {
     }
 
     /// Rows that are deleted.
+    #[cfg(test)]
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -67,6 +68,7 @@ impl DeleteBitmap {
     }
 
     /// How many rows of a range, such as the rows of a vector, are deleted.
+    #[cfg(test)]
     pub fn count_in(&self, range: Range<u32>) -> u32 {
         let (mut at, end) = (range.start, range.end.min(self.rows));
         let mut count = 0;

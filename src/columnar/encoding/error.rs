@@ -75,6 +75,7 @@ pub enum EncodingError {
 impl EncodingError {
     /// The SQLSTATE to report: XX001 for bad bytes, 53200 without memory, 54000 for limits of the format, 0A000 for
     /// a newer format, XX000 where the caller broke the interface.
+    #[cfg(test)]
     pub fn sqlstate(&self) -> &'static str {
         use EncodingError::*;
         match self {
@@ -96,6 +97,7 @@ impl EncodingError {
     }
 
     /// What the user can do about it.
+    #[cfg(test)]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             EncodingError::UnsupportedVersion { .. } => Some(

@@ -41,7 +41,9 @@ pub use meta::{BlobRef, StripeMeta};
 pub use reader::{ByteSource, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::RowBlock;
 pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, Order, Physical, Value};
-pub use vector::{Nulls, Vector};
+#[cfg(test)]
+pub use vector::Nulls;
+pub use vector::Vector;
 pub use writer::{Finished, StripeWriter};
 pub use zone::{Zone, order_key};
 

@@ -145,11 +145,13 @@ pub fn decode_vector(
 impl Vector {
     /// Rows, NULLs included.
     #[inline]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.rows
     }
 
     /// How many values are NULL.
+    #[cfg(test)]
     pub fn null_count(&self) -> usize {
         self.null_count
     }
@@ -194,6 +196,7 @@ impl Vector {
 
     /// All values of a fixed-length column with the bytes from one to the next. Values that are NULL take up space too,
     /// of zeros. `None` for other columns and if all values are NULL.
+    #[cfg(test)]
     pub fn fixed(&self) -> Option<(&[u8], usize)> {
         match self.physical {
             Physical::Fixed { len } if self.null_count < self.rows => {
@@ -206,11 +209,6 @@ impl Vector {
     /// Bytes that the vector holds on to.
     pub fn memory(&self) -> usize {
         self.buffer.capacity()
-    }
-
-    /// Gives up the vector and keeps its buffer for the next.
-    pub fn into_buffer(self) -> AlignedBuf {
-        self.buffer
     }
 
     #[inline]

@@ -120,8 +120,6 @@ pub fn in_transaction<R>(body: impl FnOnce() -> R) -> R {
 /// An ERROR or panic that was caught.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// SQLSTATE of the error.
-    pub sqlstate: PgSqlErrorCode,
     /// Primary message.
     pub message: String,
     /// Detail, if there is one.
@@ -131,7 +129,6 @@ pub struct Failure {
 impl From<&ErrorReportWithLevel> for Failure {
     fn from(report: &ErrorReportWithLevel) -> Self {
         Self {
-            sqlstate: report.sql_error_code(),
             message: report.message().to_owned(),
             detail: report.detail().map(str::to_owned),
         }
