@@ -1,7 +1,10 @@
 //! Every hook, chained to its predecessor.
+//!
+//! A hook is a plain function that owns nothing, and calls what comes next without a guard, for the reason that
+//! [`unguarded`] gives. What it does itself is in guarded functions.
 
 use crate::columnar::{self, am, write_buffer};
-use crate::pg::{OpenRel, compat};
+use crate::pg::{OpenRel, compat, unguarded};
 use crate::workers;
 use pgrx::pg_guard;
 use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary;
@@ -33,40 +36,54 @@ pub fn init() {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
     // SAFETY: core's arguments.
     unsafe {
-        // Workers cannot see rows that are still in this process's memory.
-        if !write_buffer::is_empty() && (*(*query).plannedstmt).parallelModeNeeded {
-            write_buffer::settle_all();
-        }
-        match PREVIOUS.get().and_then(|p| p.executor_start) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query, flags)),
-            None => standard_ExecutorStart(query, flags),
-        }
-        if columnar::took_bitmap_scan() {
-            compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar);
-        }
+        before_start(query);
+        let next = PREVIOUS.get().and_then(|p| p.executor_start).unwrap_or(unguarded::standard_ExecutorStart);
+        next(query, flags);
+        after_start(query);
+    }
+}
+
+/// # Safety
+/// `query` must be valid.
+#[pg_guard]
+unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
+    // Workers cannot see rows that are still in this process's memory.
+    // SAFETY: the caller's promise.
+    if !write_buffer::is_empty() && unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+        write_buffer::settle_all();
+    }
+}
+
+/// # Safety
+/// `query` must be valid and started.
+#[pg_guard]
+unsafe extern "C-unwind" fn after_start(query: *mut QueryDesc) {
+    if columnar::took_bitmap_scan() {
+        // SAFETY: the caller's promise.
+        unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
+    }
+}
+
+unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
+    // SAFETY: core's arguments.
+    unsafe {
+        before_finish();
+        let next = PREVIOUS.get().and_then(|p| p.executor_finish).unwrap_or(unguarded::standard_ExecutorFinish);
+        next(query);
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
-    // SAFETY: core's arguments.
-    unsafe {
-        if !write_buffer::is_empty() {
-            write_buffer::flush_current();
-        }
-        match PREVIOUS.get().and_then(|p| p.executor_finish) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
-            None => standard_ExecutorFinish(query),
-        }
+extern "C-unwind" fn before_finish() {
+    if !write_buffer::is_empty() {
+        write_buffer::flush_current();
     }
 }
 
 #[allow(clippy::too_many_arguments)]
-#[pg_guard]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut PlannedStmt,
     text: *const std::ffi::c_char,
@@ -77,39 +94,59 @@ unsafe extern "C-unwind" fn process_utility(
     destination: *mut DestReceiver,
     completion: *mut QueryCompletion,
 ) {
-    let run = || {
-        // SAFETY: core's arguments.
-        unsafe {
-            match PREVIOUS.get().and_then(|p| p.process_utility) {
-                Some(previous) => pg_guard_ffi_boundary(|| {
-                    previous(statement, text, read_only, context, params, environment, destination, completion)
-                }),
-                None => standard_ProcessUtility(
-                    statement, text, read_only, context, params, environment, destination, completion,
-                ),
-            }
-        }
-    };
     // SAFETY: core's arguments.
-    let node = unsafe { (*statement).utilityStmt };
-    // SAFETY: as above.
-    match unsafe { (*node).type_ } {
-        NodeTag::T_VacuumStmt => compat::without_prefetch(run),
-        NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => {
-            // SAFETY: the node has the type that its tag says.
-            unsafe { check_publication(node) };
-            run();
+    unsafe {
+        let node = (*statement).utilityStmt;
+        // Asked before: some statements free their own parse tree.
+        let tag = (*node).type_;
+        before_utility(node);
+        let next = PREVIOUS.get().and_then(|p| p.process_utility).unwrap_or(unguarded::standard_ProcessUtility);
+        if tag == NodeTag::T_VacuumStmt {
+            vacuum(next, statement, text, read_only, context, params, environment, destination, completion);
+        } else {
+            next(statement, text, read_only, context, params, environment, destination, completion);
         }
-        NodeTag::T_AlterTableStmt => {
-            run();
-            // SAFETY: as above.
-            unsafe { complete_alter_table(node.cast()) };
+        if tag == NodeTag::T_AlterTableStmt {
+            after_alter_table(node.cast());
         }
-        NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => run(),
-        _ => {
-            // SAFETY: a valid statement node.
-            let _hold = unsafe { workers::hold_for_statement(node) };
-            run();
+    }
+}
+
+/// VACUUM has to put a setting back however it ends, so it does run under a guard.
+///
+/// # Safety
+/// `next` and its arguments must be what core passes to a hook.
+#[allow(clippy::too_many_arguments)]
+#[pg_guard]
+unsafe extern "C-unwind" fn vacuum(
+    next: unguarded::ProcessUtility,
+    statement: *mut PlannedStmt,
+    text: *const std::ffi::c_char,
+    read_only: bool,
+    context: ProcessUtilityContext::Type,
+    params: ParamListInfo,
+    environment: *mut QueryEnvironment,
+    destination: *mut DestReceiver,
+    completion: *mut QueryCompletion,
+) {
+    // SAFETY: the caller's promise.
+    compat::without_prefetch(|| unsafe {
+        pg_guard_ffi_boundary(|| {
+            next(statement, text, read_only, context, params, environment, destination, completion)
+        });
+    });
+}
+
+/// # Safety
+/// `node` must be a valid utility statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn before_utility(node: *mut Node) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
+            NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => {}
+            _ => workers::hold_for_statement(node),
         }
     }
 }
@@ -166,7 +203,8 @@ fn is_columnar_table(oid: Oid) -> bool {
 ///
 /// # Safety
 /// `statement` must be an ALTER TABLE statement that has been executed.
-unsafe fn complete_alter_table(statement: *mut AlterTableStmt) {
+#[pg_guard]
+unsafe extern "C-unwind" fn after_alter_table(statement: *mut AlterTableStmt) {
     // SAFETY: the caller's promise.
     unsafe {
         let commands = compat::pointers::<AlterTableCmd>((*statement).cmds);

@@ -122,7 +122,8 @@ extension_sql!("SELECT @extschema@.start_workers();", name = "start_workers_at_c
 mod tests {
     use super::*;
     use crate::pg::server::process::wait;
-    use crate::workers::{mover_xids, stop_for_database};
+    use crate::workers::hold::stop_for_database;
+    use crate::workers::mover_xids;
     use std::time::Duration;
 
     /// Waits until this database's worker runs, or does not. A worker may be on its way when a test begins.
