@@ -172,7 +172,13 @@ unsafe fn check_publication(node: *mut Node) {
                 continue;
             }
             let relation = (*(*object).pubtable).relation;
-            let oid = RangeVarGetRelidExtended(relation, NoLock as i32, RVROption::RVR_MISSING_OK, None, std::ptr::null_mut());
+            let oid = RangeVarGetRelidExtended(
+                relation,
+                NoLock as i32,
+                RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            );
             if oid != InvalidOid && is_columnar_table(oid) {
                 let table = OpenRel::table(oid, AccessShareLock);
                 ereport!(

@@ -593,7 +593,7 @@ impl Versioned for Callbacks {
         unsafe {
             *freeze = pg_sys::RecentXmin;
             *minmulti = GetOldestMultiXactId();
-            storage::create(Rel::new(relation), locator, persistence);
+            storage::create(rel(relation), locator, persistence);
         }
     }
 

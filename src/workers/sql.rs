@@ -119,6 +119,7 @@ extension_sql!("SELECT @extschema@.start_workers();", name = "start_workers_at_c
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
+#[allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use crate::pg::server::process::wait;

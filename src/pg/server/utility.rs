@@ -25,9 +25,7 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg
                 of_database.then(|| owned_database(rename.subname)).flatten()
             }
             T_CreatedbStmt => template(&*statement.cast::<pg_sys::CreatedbStmt>()),
-            T_AlterExtensionStmt => {
-                current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension)
-            }
+            T_AlterExtensionStmt => current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension),
             T_DropStmt => {
                 let drop = &*statement.cast::<pg_sys::DropStmt>();
                 let of_extension = drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION;
@@ -76,10 +74,8 @@ unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise; the tuple is released after its owner has been read.
     unsafe {
         let database = pg_sys::get_database_oid(name, true);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-            pg_sys::Datum::from(database),
-        );
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::DATABASEOID as i32, pg_sys::Datum::from(database));
         if tuple.is_null() {
             return None;
         }
