@@ -1,75 +1,7 @@
-//! Utility statements that need a database without background workers, and the hook that sees them coming.
+//! Utility statements that need a database without background workers.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
-use std::sync::OnceLock;
-
-/// Called with every utility statement before it is executed. It may raise.
-pub type Before = unsafe fn(*mut pg_sys::Node);
-
-static HOOK: OnceLock<(Before, pg_sys::ProcessUtility_hook_type)> = OnceLock::new();
-
-/// Bare declaration, without pgrx's guard: see [`process_utility`].
-mod core {
-    use pgrx::pg_sys;
-    unsafe extern "C-unwind" {
-        /// Executes a utility statement (tcop/utility.h).
-        pub fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            query: *const std::ffi::c_char,
-            read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            parameters: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-}
-
-/// Has `before` called before utility statements, in front of what other libraries have hooked in. Once, in `_PG_init`.
-pub fn install(before: Before) {
-    // SAFETY: the process runs no threads while libraries are loaded.
-    unsafe {
-        if HOOK.set((before, pg_sys::ProcessUtility_hook)).is_ok() {
-            pg_sys::ProcessUtility_hook = Some(process_utility);
-        }
-    }
-}
-
-/// The hook. It has no guard, and calls what comes next without one: an ERROR of the statement passes over this
-/// frame, which owns nothing, as it was raised. A guard would rebuild it from the few fields that it knows, and lose
-/// the names of table, column and constraint, the position in the query, and the context.
-unsafe extern "C-unwind" fn process_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    query: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    // SAFETY: the arguments are passed on as they came.
-    unsafe {
-        call_before(statement);
-        let next = match HOOK.get() {
-            Some((_, Some(previous))) => *previous,
-            _ => core::standard_ProcessUtility,
-        };
-        next(statement, query, read_only, context, parameters, environment, destination, completion);
-    }
-}
-
-/// # Safety
-/// `statement` must be valid.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn call_before(statement: *mut pg_sys::PlannedStmt) {
-    if let Some((before, _)) = HOOK.get() {
-        // SAFETY: the caller's promise.
-        unsafe { before((*statement).utilityStmt) };
-    }
-}
 
 /// The database that a statement needs for itself: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE their
 /// database, CREATE DATABASE its template, DROP and ALTER EXTENSION `extension` the current one. None for other
@@ -93,9 +25,7 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg
                 of_database.then(|| owned_database(rename.subname)).flatten()
             }
             T_CreatedbStmt => template(&*statement.cast::<pg_sys::CreatedbStmt>()),
-            T_AlterExtensionStmt => {
-                current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension)
-            }
+            T_AlterExtensionStmt => current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension),
             T_DropStmt => {
                 let drop = &*statement.cast::<pg_sys::DropStmt>();
                 let of_extension = drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION;
@@ -144,10 +74,8 @@ unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise; the tuple is released after its owner has been read.
     unsafe {
         let database = pg_sys::get_database_oid(name, true);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-            pg_sys::Datum::from(database),
-        );
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::DATABASEOID as i32, pg_sys::Datum::from(database));
         if tuple.is_null() {
             return None;
         }

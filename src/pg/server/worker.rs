@@ -120,6 +120,8 @@ pub fn in_transaction<R>(body: impl FnOnce() -> R) -> R {
 /// An ERROR or panic that was caught.
 #[derive(Debug, Clone)]
 pub struct Failure {
+    /// SQLSTATE of the error.
+    pub sqlstate: PgSqlErrorCode,
     /// Primary message.
     pub message: String,
     /// Detail, if there is one.
@@ -129,6 +131,7 @@ pub struct Failure {
 impl From<&ErrorReportWithLevel> for Failure {
     fn from(report: &ErrorReportWithLevel) -> Self {
         Self {
+            sqlstate: report.sql_error_code(),
             message: report.message().to_owned(),
             detail: report.detail().map(str::to_owned),
         }
