@@ -13,6 +13,7 @@ pgrx::pg_module_magic!(name, version);
 /// Called when the library is loaded: by the postmaster if preloaded, else by the first session that needs it.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::server::silence_backtraces();
     settings::init();
     shmem::init();
     monitor::init();
@@ -25,5 +26,7 @@ pub extern "C-unwind" fn _PG_init() {
 #[cfg(test)]
 pub mod pg_test {
     pub fn setup(_options: Vec<&str>) {}
-    pub fn postgresql_conf_options() -> Vec<&'static str> { vec!["shared_preload_libraries = 'orochi'"] }
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'orochi'"]
+    }
 }

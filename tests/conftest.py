@@ -83,6 +83,7 @@ def server(shared_server):
     """The shared server, running again should a test have killed it; a crash fails the test that caused it."""
     if not shared_server.running():
         shared_server.start()
+    shared_server.wait_ready()
     shared_server.disasters()
     yield shared_server
     assert not shared_server.disasters()
@@ -122,4 +123,5 @@ def database(server):
     name = f"test_{next(_numbers)}"
     server.create_database(name)
     yield name
+    server.wait_ready()
     server.query(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -20,6 +20,7 @@ def databases(server):
     script.prepare_database(server, names[0], "heap")
     script.prepare_database(server, names[1], settings.ACCESS_METHOD)
     yield names
+    server.wait_ready()
     for name in names:
         server.query(f'DROP DATABASE "{name}" WITH (FORCE)')
 

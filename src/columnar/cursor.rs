@@ -48,11 +48,6 @@ impl Plan {
         self.stripes.len() as u64 + u64::from(self.next_block.div_ceil(self.unit_blocks))
     }
 
-    /// The stripes, in order.
-    pub fn stripes(&self) -> &[stripe::Described] {
-        &self.stripes
-    }
-
     /// Description of a stripe of the plan.
     pub fn describe(&self, index: usize) -> stripe::Described {
         let described = &self.stripes[index];
@@ -141,16 +136,6 @@ impl<F: Filter> Cursor<F> {
     /// Starts before the first row.
     pub fn new(store: &Store, snapshot: Snap, filter: F, next_block: u32) -> Result<Self, OrochiError> {
         Ok(Self { snapshot, plan: Plan::new(store, snapshot, next_block)?, filter, open: None, unit: -1 })
-    }
-
-    /// The filter.
-    pub fn filter(&self) -> &F {
-        &self.filter
-    }
-
-    /// The filter, to be changed between scans.
-    pub fn filter_mut(&mut self) -> &mut F {
-        &mut self.filter
     }
 
     /// Goes back before the first row.

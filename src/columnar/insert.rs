@@ -23,7 +23,13 @@ struct Progress {
     rows: usize,
     stripes: usize,
     may_buffer: bool,
+    /// How often somebody had to read what the statement had just written.
+    interrupted: usize,
 }
+
+/// A statement whose rows are read while it runs goes on in the row store after this many interruptions, lest each read
+/// leave a tiny stripe.
+const MAX_INTERRUPTIONS: usize = 4;
 
 thread_local! {
     static PROGRESS: RefCell<HashMap<FileId, Progress>> = RefCell::new(HashMap::new());
@@ -39,7 +45,8 @@ fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
     // SAFETY: an INSERT runs inside a transaction.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
     PROGRESS.with_borrow_mut(|map| {
-        let fresh = || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table) };
+        let fresh =
+            || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table), interrupted: 0 };
         let progress = map.entry(table.file()).or_insert_with(fresh);
         if progress.cid != cid || progress.subtransaction != subtransaction {
             *progress = fresh();
@@ -47,6 +54,16 @@ fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
         progress.rows += 1;
         (progress.may_buffer && progress.rows > settings::row_store_rows()).then_some(progress.stripes)
     })
+}
+
+/// Notes that a table was read while a statement was filling it.
+pub fn note_interruption(table: Rel) {
+    PROGRESS.with_borrow_mut(|map| {
+        if let Some(progress) = map.get_mut(&table.file()) {
+            progress.interrupted += 1;
+            progress.may_buffer &= progress.interrupted < MAX_INTERRUPTIONS;
+        }
+    });
 }
 
 fn count_stripe(table: Rel) {
@@ -111,7 +128,12 @@ pub unsafe fn insert_speculative(table: Rel, slot: *mut pg_sys::TupleTableSlot, 
 
 /// # Safety
 /// As for [`insert`].
-unsafe fn into_row_store(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, first: First) -> RowNumber {
+unsafe fn into_row_store(
+    table: Rel,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    first: First,
+) -> RowNumber {
     let store = Store::open_for_write(table);
     let number = numbers::next(table);
     // SAFETY: the caller's promise.

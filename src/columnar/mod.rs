@@ -10,6 +10,7 @@ mod dead_set;
 mod dml;
 pub mod encoding;
 mod fetch;
+mod health;
 mod index_build;
 mod insert;
 pub mod key;
@@ -17,6 +18,7 @@ mod lookup;
 mod metapage;
 pub mod mover;
 mod numbers;
+mod options;
 mod reader;
 mod row;
 mod row_values;
@@ -38,4 +40,6 @@ pub use storage::{column_share, ensure_companion};
 pub fn init() {
     transaction::register();
     mover::register();
+    options::register();
+    crate::monitor::health::register(health::check);
 }

@@ -57,13 +57,16 @@ impl RowReader {
     }
 
     /// Decodes the wanted columns of a vector.
-    pub fn load(&mut self, store: &Store, vector: u32) -> Result<(), OrochiError> {
+    ///
+    /// # Safety
+    /// `desc` must be valid.
+    unsafe fn load(&mut self, store: &Store, desc: pg_sys::TupleDesc, vector: u32) -> Result<(), OrochiError> {
         if self.loaded == Some(vector) {
             return Ok(());
         }
         self.loaded = None;
-        // SAFETY: the descriptor is valid while the table is open.
-        let attributes = unsafe { values::attributes(store.table().desc()) };
+        // SAFETY: the caller's promise.
+        let attributes = unsafe { values::attributes(desc) };
         let stored = usize::from(self.stripe.meta.column_count);
         self.vectors.clear();
         self.vectors.resize(attributes.len(), None);
@@ -103,9 +106,17 @@ impl RowReader {
     ///
     /// # Safety
     /// `slot` must be a slot of the table's row type.
-    pub unsafe fn fill(&mut self, store: &Store, at: Position, slot: *mut pg_sys::TupleTableSlot) -> Result<(), OrochiError> {
-        self.load(store, at.vector)?;
-        let desc = store.table().desc();
+    pub unsafe fn fill(
+        &mut self,
+        store: &Store,
+        at: Position,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<(), OrochiError> {
+        // While ALTER TABLE rewrites a table its rows are read as they were, and only the slot knows how.
+        // SAFETY: the caller's promise.
+        let desc = unsafe { (*slot).tts_tupleDescriptor };
+        // SAFETY: the slot keeps its descriptor.
+        unsafe { self.load(store, desc, at.vector)? };
         let stored = usize::from(self.stripe.meta.column_count);
         // SAFETY: the slot has room for as many values as the descriptor has attributes.
         unsafe {

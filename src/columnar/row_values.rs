@@ -32,10 +32,8 @@ impl RowValues {
     /// `desc` must be valid.
     pub unsafe fn new(desc: pg_sys::TupleDesc, types: Vec<ColumnType>) -> Self {
         // SAFETY: the caller's promise.
-        let may_shorten = unsafe { values::attributes(desc) }
-            .iter()
-            .map(|a| a.attlen == -1 && a.attstorage as u8 != b'p')
-            .collect();
+        let may_shorten =
+            unsafe { values::attributes(desc) }.iter().map(|a| a.attlen == -1 && a.attstorage as u8 != b'p').collect();
         Self { types, may_shorten, sources: Vec::new(), scratch: Vec::new(), fetched: Vec::new() }
     }
 

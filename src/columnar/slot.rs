@@ -297,10 +297,8 @@ impl Drop for OwnSlot {
 pub unsafe fn key_intact(store: &Store, old: RowNumber, new: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the table is open; the bitmap is a copy of ours.
     unsafe {
-        let keys = pg_sys::RelationGetIndexAttrBitmap(
-            store.table().raw(),
-            pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY,
-        );
+        let keys =
+            pg_sys::RelationGetIndexAttrBitmap(store.table().raw(), pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY);
         if keys.is_null() {
             return true;
         }

@@ -32,6 +32,8 @@ pub struct Estimate {
     pub pages: u32,
     /// Rows.
     pub tuples: f64,
+    /// How many of them are in the row store.
+    pub row_store: f64,
 }
 
 /// Estimates pages and rows from the stripes' descriptions and the size of the rest.
@@ -41,11 +43,10 @@ pub struct Estimate {
 pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     // SAFETY: the caller's promise.
     let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
-    let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0 } };
+    let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0, row_store: 0.0 } };
     // SAFETY: the companion is open.
-    let pages = unsafe {
-        pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM)
-    };
+    let pages =
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
     let rows: u64 = stripes.iter().map(|s| u64::from(s.meta.row_count - s.meta.deleted_count)).sum();
     let stripe_pages: u64 = stripes.iter().map(|s| s.meta.blob.len.div_ceil(8124)).sum();
@@ -56,7 +57,7 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let loose = (row_pages * 8000.0 / row_bytes).min(numbers.max(0.0)).max(0.0);
     let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0 && stripes.is_empty());
     let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * f64::from(pages));
-    Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round() }
+    Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round(), row_store: loose.round() }
 }
 
 /// The share of a table's bytes that the wanted columns have, judged by one stripe; 1 if there is none.

@@ -35,9 +35,7 @@ impl Judge {
         let candidates = self.stripes.partition_point(|(s, _)| s.meta.first_row <= row.0);
         // Stripes rarely overlap, so the last one that starts before the row is nearly always the one.
         for (stripe, dead) in self.stripes[..candidates].iter().rev().take(2) {
-            if stripe.meta.contains(row.0)
-                && !dead.contains(row)
-                && stripe.find(&self.store, row).or_raise().is_some()
+            if stripe.meta.contains(row.0) && !dead.contains(row) && stripe.find(&self.store, row).or_raise().is_some()
             {
                 return false;
             }
@@ -70,7 +68,8 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
     // SAFETY: as above.
     let estimate = unsafe { storage::estimate(table, std::ptr::null_mut()) };
     let indexes = table.index_oids();
-    if clean && !indexes.is_empty()
+    if clean
+        && !indexes.is_empty()
         && let Some(mut judge) = Judge::new(table, oldest).or_raise()
     {
         for oid in &indexes {
@@ -90,13 +89,7 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
 
 /// # Safety
 /// The table and the index must be open.
-unsafe fn vacuum_index(
-    table: Rel,
-    index: Rel,
-    tuples: f64,
-    strategy: pg_sys::BufferAccessStrategy,
-    judge: &mut Judge,
-) {
+unsafe fn vacuum_index(table: Rel, index: Rel, tuples: f64, strategy: pg_sys::BufferAccessStrategy, judge: &mut Judge) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut info = compat::index_vacuum_info(table.raw(), index.raw(), tuples, strategy);
@@ -126,9 +119,10 @@ unsafe fn vacuum_index(
 pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDeleteOp) -> pg_sys::TransactionId {
     // SAFETY: the caller's promise.
     unsafe {
-        let Some(store) = Store::open(table) else { return pg_sys::InvalidTransactionId };
+        let Some(store) = Store::open(table) else { return none_deletable(request) };
         let oldest = pg_sys::GetOldestNonRemovableTransactionId(table.raw());
         let mut horizon = pg_sys::InvalidTransactionId;
+        let mut found = false;
         for i in 0..(*request).ndeltids as usize {
             let delete = &*(*request).deltids.add(i);
             let status = &mut *(*request).status.add(delete.id as usize);
@@ -136,6 +130,7 @@ pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDele
             match lookup::dead_to_all(&store, row, oldest) {
                 Some(xid) => {
                     status.knowndeletable = true;
+                    found = true;
                     horizon = lookup::newer(horizon, xid);
                 }
                 None if (*request).bottomup => {}
@@ -143,6 +138,22 @@ pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDele
                 None => debug_assert!(!status.knowndeletable),
             }
         }
+        // An index that only hopes to find something to delete wants an empty list if there is nothing.
+        if !found && (*request).bottomup {
+            (*request).ndeltids = 0;
+        }
         horizon
     }
+}
+
+/// # Safety
+/// `request` must be valid.
+unsafe fn none_deletable(request: *mut pg_sys::TM_IndexDeleteOp) -> pg_sys::TransactionId {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*request).bottomup {
+            (*request).ndeltids = 0;
+        }
+    }
+    pg_sys::InvalidTransactionId
 }

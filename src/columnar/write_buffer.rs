@@ -6,11 +6,12 @@
 //! as well: if that one aborts, the stripe is written again later.
 
 use super::columns;
-use super::encoding::{Compression, EncodingError, Finished, Limits, StripeMeta, StripeWriter};
+use super::encoding::{EncodingError, Finished, Limits, StripeMeta, StripeWriter};
 use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
+use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{metapage, stripe};
+use super::{insert, metapage, stripe};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::relation::FileId;
@@ -28,7 +29,10 @@ const BUDGET_EVERY: u32 = 64;
 enum Content {
     Filling(Box<StripeWriter>, Box<RowValues>),
     /// Complete; `written_in` is the subtransaction under which it was written, if it was.
-    Finished { stripe: Rc<Finished>, written_in: Option<pg_sys::SubTransactionId> },
+    Finished {
+        stripe: Rc<Finished>,
+        written_in: Option<pg_sys::SubTransactionId>,
+    },
     /// It could not be completed, so its transaction must not commit.
     Failed,
 }
@@ -43,6 +47,7 @@ struct Buffer {
     last: u64,
     first: u64,
     reservation: pg_sys::ItemPointerData,
+    row_limit: u32,
     content: Content,
 }
 
@@ -55,22 +60,18 @@ fn current_subtransaction() -> pg_sys::SubTransactionId {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
-/// The compression that the settings ask for.
-pub fn compression() -> Compression {
-    match settings::compression() {
-        settings::Compression::None => Compression::None,
-        settings::Compression::Lz4 => Compression::Lz4,
-        settings::Compression::Zstd => Compression::Zstd { level: settings::compression_level() },
-    }
-}
-
 /// Turns an error of the writer into one for the user.
 pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
     match error {
         EncodingError::OutOfMemory { bytes } => OrochiError::OutOfMemory {
-            detail: format!("{bytes} bytes for a stripe of columnar table \"{}\" could not be allocated.", table.name()),
+            detail: format!(
+                "{bytes} bytes for a stripe of columnar table \"{}\" could not be allocated.",
+                table.name()
+            ),
         },
-        other => OrochiError::Internal(format!("could not write a stripe of columnar table \"{}\": {other}", table.name())),
+        other => {
+            OrochiError::Internal(format!("could not write a stripe of columnar table \"{}\": {other}", table.name()))
+        }
     }
 }
 
@@ -78,7 +79,12 @@ pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
 ///
 /// # Safety
 /// `slot` must be a non-empty slot of the table's row type.
-pub unsafe fn push(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, stripes_before: usize) -> Pushed {
+pub unsafe fn push(
+    table: Rel,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    stripes_before: usize,
+) -> Pushed {
     let owner = current_subtransaction();
     let file = table.file();
     let position = BUFFERS.with_borrow(|buffers| {
@@ -108,7 +114,8 @@ pub struct Pushed {
 /// Reserves an interval and starts a buffer for it; returns its position.
 fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, stripes_before: usize) -> usize {
     let store = Store::open_for_write(table);
-    let whole = (settings::stripe_row_limit() as u64).div_ceil(ROWS_PER_BLOCK) as u32;
+    let options = Options::of(table);
+    let whole = u64::from(options.stripe_row_limit()).div_ceil(ROWS_PER_BLOCK) as u32;
     let blocks = FIRST_RESERVATIONS.get(stripes_before).copied().unwrap_or(whole).min(whole);
     let first = block_start(metapage::reserve_blocks(table, blocks)).0;
     let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
@@ -117,7 +124,8 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     // SAFETY: the descriptor is valid while the table is open.
     let types = unsafe { columns::column_types(table.desc()) };
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
-    let writer = StripeWriter::new(&types, compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
+    let writer =
+        StripeWriter::new(&types, options.compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
     // SAFETY: as above.
     let values = unsafe { RowValues::new(table.desc(), types) };
     BUFFERS.with_borrow_mut(|buffers| {
@@ -131,6 +139,7 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
             first,
             last,
             reservation,
+            row_limit: options.stripe_row_limit(),
             content: Content::Filling(Box::new(writer), Box::new(values)),
         });
         buffers.len() - 1
@@ -153,7 +162,7 @@ unsafe fn append(table: Rel, position: usize, slot: *mut pg_sys::TupleTableSlot)
             return Err(error);
         }
         buffer.next += 1;
-        let full = row == buffer.last || writer.should_flush(settings::stripe_row_limit() as u32);
+        let full = row == buffer.last || writer.should_flush(buffer.row_limit);
         Ok((row, full, writer.rows()))
     });
     match outcome {
@@ -194,8 +203,12 @@ fn flush_at(position: usize, table: Rel) {
     let Some((finished, cid, stripe_id, reservation)) = finish(position, table) else { return };
     let store = Store::open_for_write(table);
     stripe::write(&store, &finished, stripe_id, cid);
-    // The reservation was made by this command, so only a later one may delete it.
-    heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
+    // The reservation was made by this command, so only a later one may delete it. During a parallel operation nothing may
+    // be deleted at all; once committed a reservation means nothing, and the mover removes it.
+    // SAFETY: a plain test of this process's state.
+    if unsafe { !pg_sys::IsInParallelMode() } {
+        heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
+    }
     let current = current_subtransaction();
     BUFFERS.with_borrow_mut(|buffers| {
         if buffers[position].owner == current {
@@ -248,6 +261,7 @@ pub fn settle(table: Rel) {
     }
     let file = table.file();
     while let Some((position, _)) = find(|b| b.file == file) {
+        insert::note_interruption(table);
         flush_at(position, table);
     }
 }

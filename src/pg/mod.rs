@@ -9,12 +9,14 @@ pub mod executor;
 pub mod externs;
 pub mod heap;
 pub mod keyscan;
+pub mod label;
 pub mod memory;
 pub mod relation;
 pub mod sample;
 pub mod server;
 pub mod snapshot;
 pub mod tuple;
+pub mod unguarded;
 pub mod values;
 
 pub use relation::{OpenRel, Rel};

@@ -7,6 +7,7 @@ use super::registry::{self, Registry};
 use super::slot::View;
 use super::{EXTENSION, WorkerError, clock};
 use crate::pg::server;
+use crate::shmem;
 use pgrx::callbacks::{PgXactCallbackEvent, register_xact_callback};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -86,22 +87,17 @@ impl Drop for Hold {
     }
 }
 
-/// Prepares a utility statement: stops the worker of the database that it needs for itself. The caller keeps the
-/// hold until the statement has been executed. To be called before every utility statement; most cost one look at
-/// their tag.
+/// Prepares a utility statement: if it needs a database for itself, stops the worker there and keeps it away until
+/// the transaction ends. Most statements cost one look at their tag.
 ///
 /// # Safety
 /// `statement` must be a valid parse tree of a utility statement.
-pub unsafe fn hold_for_statement(statement: *mut pg_sys::Node) -> Option<Hold> {
-    if !server::in_transaction() {
-        return None;
+pub unsafe fn hold_for_statement(statement: *mut pg_sys::Node) {
+    if !shmem::is_preloaded() || !server::in_transaction() {
+        return;
     }
     // SAFETY: the caller's promise, and a transaction is open.
-    let claim = unsafe { server::utility::claim(statement, EXTENSION) }?;
-    let hold = stop_for_database(claim.database).unwrap_or_else(|error| error.raise());
-    if claim.whole_transaction {
-        hold.until_transaction_end();
-        return None;
+    if let Some(database) = unsafe { server::utility::claim(statement, EXTENSION) } {
+        stop_for_database(database).unwrap_or_else(|error| error.raise()).until_transaction_end();
     }
-    Some(hold)
 }

@@ -50,17 +50,11 @@ impl<E: std::error::Error> From<E> for JobError {
 /// What a run may ask of its worker.
 pub struct JobContext {
     slot: &'static Slot,
-    database: pg_sys::Oid,
 }
 
 impl JobContext {
-    pub(super) fn new(slot: &'static Slot, database: pg_sys::Oid) -> Self {
-        Self { slot, database }
-    }
-
-    /// The worker's database.
-    pub fn database(&self) -> pg_sys::Oid {
-        self.database
+    pub(super) fn new(slot: &'static Slot) -> Self {
+        Self { slot }
     }
 
     /// Tells that the run gets on. To be called at least as often as the job's stall limit says.

@@ -32,10 +32,9 @@ pub fn run(argument: u64) {
     if slot.stop_requested() {
         return;
     }
-    let database = pg_sys::Oid::from(slot.database());
-    worker::begin(Some(database));
+    worker::begin(Some(pg_sys::Oid::from(slot.database())));
     process::start_heartbeat();
-    Maintenance::new(registry, slot, index, database).serve();
+    Maintenance::new(registry, slot, index).serve();
 }
 
 struct Maintenance {
@@ -57,13 +56,13 @@ struct Scheduled {
 }
 
 impl Maintenance {
-    fn new(registry: &'static Registry, slot: &'static Slot, index: usize, database: pg_sys::Oid) -> Self {
+    fn new(registry: &'static Registry, slot: &'static Slot, index: usize) -> Self {
         let scheduled = |spec| Scheduled { spec, due: Instant::now(), failures_in_row: 0 };
         Self {
             registry,
             slot,
             index,
-            context: JobContext::new(slot, database),
+            context: JobContext::new(slot),
             memory: WorkMemory::new(),
             jobs: jobs::all().into_iter().map(scheduled).collect(),
             extension_checked_at: None,
@@ -103,7 +102,7 @@ impl Maintenance {
         match self.memory.guarded(|| worker::in_transaction(|| database::has_extension(EXTENSION))) {
             Ok(found) => found,
             Err(failure) => {
-                process::record(self.registry, self.index, "looking for the extension", &failure);
+                process::record(self.registry, self.index, "looking for the extension", failure);
                 true
             }
         }
@@ -136,7 +135,7 @@ impl Maintenance {
                 scheduled.due = Instant::now() + pause_after(scheduled.failures_in_row, (spec.interval)());
                 // The reason may be that the extension has gone.
                 self.extension_checked_at = None;
-                process::record(self.registry, self.index, spec.name, &failure);
+                process::record(self.registry, self.index, spec.name, failure);
             }
         }
     }

@@ -23,7 +23,7 @@ pub mod watch;
 mod watcher;
 
 pub use clock::now;
-pub use hold::{hold_for_statement, stop_for_database};
+pub use hold::hold_for_statement;
 
 use crate::pg::server;
 use pgrx::pg_sys::panic::ErrorReport;

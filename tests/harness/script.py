@@ -176,4 +176,6 @@ def _same(step, left, right):
 def prepare_database(server, name, access_method):
     """A database whose new tables use `access_method`."""
     server.create_database(name, extension=access_method != "heap")
+    # A session would only be warned of a method that does not exist, and compare heap with heap.
+    assert server.query("SELECT 1 FROM pg_am WHERE amname = %s", (access_method,), name), f"no access method {access_method}"
     server.query(f'ALTER DATABASE "{name}" SET default_table_access_method = "{access_method}"')

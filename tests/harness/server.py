@@ -94,7 +94,7 @@ class Server:
         for attempt in range(5):
             self._spawn()
             try:
-                process.wait_until(self._ready, timeout, f"{self.name} accepts connections")
+                self.wait_ready(timeout)
                 return self
             except (TimeoutError, ServerDied):
                 port_taken = "could not bind" in self.log_tail(2000)
@@ -108,6 +108,10 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.postmaster = process.spawn(
                 [self.installation.bindir / "postgres", "-D", self.data, "-p", self.port], self.root, log)
+
+    def wait_ready(self, timeout=120):
+        """Waits until connections are accepted: after a crash of a backend the server starts itself again."""
+        process.wait_until(self._ready, timeout, f"{self.name} accepts connections")
 
     def _ready(self):
         if self.postmaster.poll() is not None:

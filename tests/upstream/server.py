@@ -80,7 +80,8 @@ class Server:
 
     def environment(self):
         """The caller's environment without what would change the suites' results."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_")) and k not in ("LANG", "LANGUAGE")}
+        unwanted = ("LANG", "LANGUAGE", "RUST_BACKTRACE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_")) and k not in unwanted}
         return kept | {"LC_ALL": "C", "PGHOST": str(self.socket), "PGUSER": "postgres"}
 
     def run(self, arguments, quiet=False):

@@ -3,6 +3,7 @@
 use super::{Builder, Effort};
 use crate::columnar::encoding::{BlobRef, DeleteBitmap, StripeMeta};
 use crate::columnar::key::{Item, KeyRange, RowNumber, SPARSE_SPAN};
+use crate::columnar::options::Options;
 use crate::columnar::slot::{self, OwnSlot};
 use crate::columnar::store::Store;
 use crate::columnar::{blob, metapage, row, stripe, write_buffer};
@@ -39,6 +40,7 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
         return Ok(Drained::default());
     }
     let snapshot = LatestMvcc::take();
+    let row_limit = Options::of(store.table()).stripe_row_limit();
     let mut builder = Builder::new(store.table())?;
     let slot = OwnSlot::new(store);
     let mut taken: Vec<Taken> = Vec::new();
@@ -48,7 +50,7 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
         let Item::Row { row, part: 0 } = stored.item else { continue };
         pgrx::check_for_interrupts!();
         let spans = taken.first().map_or(0, |first| row.block() - first.row.block());
-        let full = taken.len() >= limit || builder.writer.should_flush(settings::stripe_row_limit() as u32);
+        let full = taken.len() >= limit || builder.writer.should_flush(row_limit);
         if full || spans >= SPARSE_SPAN {
             next_block = Some(row.block());
             break;

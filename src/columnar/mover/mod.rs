@@ -10,13 +10,14 @@ mod sql;
 mod sweep;
 
 use super::encoding::{EncodingError, Limits, StripeWriter};
+use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
 use super::{columns, write_buffer};
 use crate::monitor::counters::{self, Counter};
+use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
-use crate::pg::Rel;
 use crate::settings;
 use crate::workers::mover_xids::{self, MoverXidGuard};
 use pgrx::pg_sys;
@@ -122,9 +123,10 @@ struct Builder {
 
 impl Builder {
     fn new(table: Rel) -> Result<Self, OrochiError> {
+        let options = Options::of(table);
         // SAFETY: the descriptor is valid while the table is open.
         let types = unsafe { columns::column_types(table.desc()) };
-        let writer = StripeWriter::new(&types, write_buffer::compression(), Limits::default())
+        let writer = StripeWriter::new(&types, options.compression(), Limits::default())
             .map_err(|error| write_buffer::writer_error(table, &error))?;
         // SAFETY: as above.
         Ok(Self { writer, values: unsafe { RowValues::new(table.desc(), types) } })

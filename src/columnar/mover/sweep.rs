@@ -1,12 +1,13 @@
-//! Removing anchors that nobody holds.
+//! Removing anchors that nobody holds, and reservations whose transactions are over.
 
 use super::Effort;
 use crate::columnar::key::{Item, KeyRange};
 use crate::columnar::metapage;
 use crate::columnar::store::Store;
+use crate::columnar::stripe;
 use crate::pg::error::OrochiError;
 use crate::pg::heap;
-use crate::pg::snapshot::Snap;
+use crate::pg::snapshot::{LatestMvcc, Snap};
 use pgrx::pg_sys;
 
 /// Anchors removed in one transaction at most.
@@ -29,14 +30,19 @@ pub fn sweep(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
         }
     }
     drop(items);
+    let snapshot = LatestMvcc::take();
+    let stale = stripe::stale_reservations(store, snapshot.snap())?;
     let wanted = if effort == Effort::Thorough { 1 } else { WORTH_IT };
     if unused.len() < wanted {
+        unused.clear();
+    }
+    if unused.is_empty() && stale.is_empty() {
         return Ok(false);
     }
     // SAFETY: the mover runs in a transaction.
     let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
     super::publish()?;
-    for at in &unused {
+    for at in unused.iter().chain(&stale) {
         heap::delete(store.companion(), *at, cid, std::ptr::null_mut(), false, false);
     }
     Ok(unused.len() == BATCH)

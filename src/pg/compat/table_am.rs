@@ -160,6 +160,10 @@ unsafe extern "C-unwind" fn bitmap_next_tuple<T: Versioned>(
     unsafe { T::next_in_block(desc, slot) }
 }
 
+/// Offsets that one page of a bitmap lists at most: MaxHeapTuplesPerPage of 8 KB pages.
+#[cfg(feature = "pg18")]
+const MAX_OFFSETS: usize = 291;
+
 #[cfg(feature = "pg18")]
 #[pg_guard]
 unsafe extern "C-unwind" fn bitmap_next_tuple<T: Versioned>(
@@ -182,7 +186,7 @@ unsafe extern "C-unwind" fn bitmap_next_tuple<T: Versioned>(
                 T::load_block(desc, page.blockno, None);
             } else {
                 *exact_pages += 1;
-                let mut offsets = [0; MaxHeapTuplesPerPage as usize];
+                let mut offsets = [0; MAX_OFFSETS];
                 let count = tbm_extract_page_tuple(&mut page, offsets.as_mut_ptr(), offsets.len() as u32);
                 T::load_block(desc, page.blockno, Some(&offsets[..count.max(0) as usize]));
             }

@@ -99,3 +99,10 @@ pub fn require_owner(relation: super::Rel) {
         }
     }
 }
+
+/// Keeps stack traces out of the DETAIL of users' errors, where RUST_BACKTRACE in the server's environment would put them.
+/// Once, while the library is loaded.
+pub fn silence_backtraces() {
+    // SAFETY: a PostgreSQL process has one thread when it loads libraries.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+}

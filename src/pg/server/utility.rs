@@ -3,41 +3,29 @@
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 
-/// The database that a statement needs for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    /// OID of the database.
-    pub database: pg_sys::Oid,
-    /// True if the need lasts until the transaction ends, false if until the statement does.
-    pub whole_transaction: bool,
-}
-
-/// What `statement` claims: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE their database, CREATE DATABASE
-/// its template, DROP and ALTER EXTENSION `extension` the current one. None for other statements, for databases that do
-/// not exist, and if the user is not allowed to execute the statement.
+/// The database that a statement needs for itself: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE their
+/// database, CREATE DATABASE its template, DROP and ALTER EXTENSION `extension` the current one. None for other
+/// statements, for databases that do not exist, and for databases of other users.
 ///
 /// # Safety
 /// `statement` must be a valid parse tree of a utility statement, and a transaction must be open.
-pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<Claim> {
+pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg_sys::Oid> {
     use pg_sys::NodeTag::*;
     // SAFETY: the caller's promise; the tag says which type the node has, and its strings are terminated.
     unsafe {
-        let of_name = |name| owned_database(name).map(|database| Claim { database, whole_transaction: false });
         match (*statement).type_ {
-            T_DropdbStmt => of_name((*statement.cast::<pg_sys::DropdbStmt>()).dbname),
+            T_DropdbStmt => owned_database((*statement.cast::<pg_sys::DropdbStmt>()).dbname),
             T_AlterDatabaseStmt => {
                 let alter = &*statement.cast::<pg_sys::AlterDatabaseStmt>();
-                option(alter.options, c"tablespace").and_then(|_| of_name(alter.dbname))
+                option(alter.options, c"tablespace").and_then(|_| owned_database(alter.dbname))
             }
             T_RenameStmt => {
                 let rename = &*statement.cast::<pg_sys::RenameStmt>();
                 let of_database = rename.renameType == pg_sys::ObjectType::OBJECT_DATABASE;
-                of_database.then(|| of_name(rename.subname)).flatten()
+                of_database.then(|| owned_database(rename.subname)).flatten()
             }
             T_CreatedbStmt => template(&*statement.cast::<pg_sys::CreatedbStmt>()),
-            T_AlterExtensionStmt => {
-                current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension)
-            }
+            T_AlterExtensionStmt => current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension),
             T_DropStmt => {
                 let drop = &*statement.cast::<pg_sys::DropStmt>();
                 let of_extension = drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION;
@@ -53,17 +41,17 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<Cl
 ///
 /// # Safety
 /// `name` must be null or a terminated string.
-unsafe fn current_if(name: *const c_char, extension: &CStr) -> Option<Claim> {
+unsafe fn current_if(name: *const c_char, extension: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise.
     let matches = !name.is_null() && unsafe { CStr::from_ptr(name) } == extension;
-    matches.then(|| Claim { database: super::database::current(), whole_transaction: true })
+    matches.then(super::database::current)
 }
 
 /// The database that CREATE DATABASE copies.
 ///
 /// # Safety
 /// As for [`claim`].
-unsafe fn template(create: &pg_sys::CreatedbStmt) -> Option<Claim> {
+unsafe fn template(create: &pg_sys::CreatedbStmt) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise; defGetString raises unless the option is a string.
     unsafe {
         let name = match option(create.options, c"template") {
@@ -71,7 +59,7 @@ unsafe fn template(create: &pg_sys::CreatedbStmt) -> Option<Claim> {
             _ => c"template1".as_ptr().cast_mut(),
         };
         let database = pg_sys::get_database_oid(name, true);
-        (database != pg_sys::InvalidOid).then_some(Claim { database, whole_transaction: false })
+        (database != pg_sys::InvalidOid).then_some(database)
     }
 }
 
@@ -86,10 +74,8 @@ unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise; the tuple is released after its owner has been read.
     unsafe {
         let database = pg_sys::get_database_oid(name, true);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-            pg_sys::Datum::from(database),
-        );
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::DATABASEOID as i32, pg_sys::Datum::from(database));
         if tuple.is_null() {
             return None;
         }
@@ -105,7 +91,10 @@ unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
 /// `options` must be NIL or a list of DefElem.
 unsafe fn option(options: *mut pg_sys::List, name: &CStr) -> Option<*mut pg_sys::DefElem> {
     // SAFETY: the caller's promise.
-    unsafe { items(options).map(|item| item.cast::<pg_sys::DefElem>()).find(|item| CStr::from_ptr((**item).defname) == name) }
+    unsafe {
+        let mut options = items(options).map(|item| item.cast::<pg_sys::DefElem>());
+        options.find(|item| CStr::from_ptr((**item).defname) == name)
+    }
 }
 
 /// The nodes of a list.

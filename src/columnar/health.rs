@@ -1,0 +1,79 @@
+//! What columnar tables have to report to `orochi.health()`.
+
+use super::storage;
+use crate::monitor::health::{HealthRow, Status};
+use crate::pg::OpenRel;
+use crate::settings;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// A transaction that is older than this keeps dead rows from being removed for too long.
+const OLD_SNAPSHOT: &str = "1 hour";
+
+/// Adds the rows of this subsystem. Registered in `_PG_init`.
+pub fn check(rows: &mut Vec<HealthRow>) {
+    for (oid, name) in query::<pg_sys::Oid>(TABLES) {
+        backlog(oid, &name, rows);
+    }
+    for (pid, age) in query::<i32>(&format!("{OLD_SNAPSHOTS} interval '{OLD_SNAPSHOT}'")) {
+        rows.push(
+            HealthRow::new("old snapshot", Status::Warn, format!("Its snapshot is {age} old, so deleted rows stay."))
+                .object(format!("process {pid}"))
+                .hint("End the transaction, or the session if it is idle in transaction."),
+        );
+    }
+    for (_, publication) in query::<pg_sys::Oid>(PUBLICATIONS) {
+        rows.push(
+            HealthRow::new("publication", Status::Warn, "Changes of columnar tables are not replicated by it.")
+                .object(format!("publication \"{publication}\""))
+                .hint("Publish the tables that are not columnar by name."),
+        );
+    }
+}
+
+const TABLES: &str = "SELECT c.oid, c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname = 'columnar' AND c.relkind IN ('r', 'm') \
+    AND (c.relpersistence <> 't' OR pg_catalog.pg_table_is_visible(c.oid))";
+const OLD_SNAPSHOTS: &str = "SELECT pid, (pg_catalog.now() - xact_start)::text FROM pg_catalog.pg_stat_activity \
+    WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend' AND xact_start < pg_catalog.now() -";
+const PUBLICATIONS: &str = "SELECT p.oid, p.pubname::text FROM pg_catalog.pg_publication p \
+    WHERE p.puballtables AND EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam \
+    WHERE a.amname = 'columnar' AND c.relkind = 'r' AND c.relpersistence = 'p')";
+
+fn query<T: pgrx::datum::FromDatum + pgrx::datum::IntoDatum>(text: &str) -> Vec<(T, String)> {
+    let read = || -> Result<Vec<(T, String)>, pgrx::spi::Error> {
+        Spi::connect(|client| {
+            let mut rows = Vec::new();
+            for row in client.select(text, None, &[])? {
+                if let (Some(first), Some(second)) = (row.get::<T>(1)?, row.get::<String>(2)?) {
+                    rows.push((first, second));
+                }
+            }
+            Ok(rows)
+        })
+    };
+    read().unwrap_or_default()
+}
+
+fn backlog(oid: pg_sys::Oid, name: &str, rows: &mut Vec<HealthRow>) {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // A table that somebody has locked exclusively is not waited for.
+    // SAFETY: inside a transaction.
+    if !unsafe { pg_sys::ConditionalLockRelationOid(oid, lock) } {
+        return;
+    }
+    let table = OpenRel::table(oid, pg_sys::NoLock);
+    // SAFETY: no widths are asked for.
+    let waiting = unsafe { storage::estimate(table.rel(), std::ptr::null_mut()) }.row_store;
+    if waiting > settings::backlog_warn_rows() as f64 {
+        rows.push(
+            HealthRow::new(
+                "row store",
+                Status::Warn,
+                format!("About {waiting:.0} rows wait to be moved into stripes."),
+            )
+            .object(format!("table {name}"))
+            .hint("See whether the mover runs (orochi.workers()), or CALL orochi.columnar_compact for the table."),
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! Security labels of relations.
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
+
+/// Decides whether an object may have a label; raises an error if not. `None` removes the label.
+pub type Check = fn(&pg_sys::ObjectAddress, Option<&str>);
+
+static CHECK: OnceLock<Check> = OnceLock::new();
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn check_label(object: *const pg_sys::ObjectAddress, label: *const std::ffi::c_char) {
+    // SAFETY: core passes a valid object and a terminated string or null.
+    unsafe {
+        let text = (!label.is_null()).then(|| CStr::from_ptr(label).to_string_lossy());
+        if let Some(check) = CHECK.get() {
+            check(&*object, text.as_deref());
+        }
+    }
+}
+
+/// Registers a label provider. Once per process, in `_PG_init`.
+pub fn register(provider: &'static CStr, check: Check) {
+    let _ = CHECK.set(check);
+    // SAFETY: name and function live as long as the process.
+    unsafe { pg_sys::register_label_provider(provider.as_ptr(), Some(check_label)) }
+}
+
+fn address(relation: pg_sys::Oid) -> pg_sys::ObjectAddress {
+    pg_sys::ObjectAddress { classId: pg_sys::RelationRelationId, objectId: relation, objectSubId: 0 }
+}
+
+/// Label of a relation.
+pub fn get(relation: pg_sys::Oid, provider: &CStr) -> Option<String> {
+    let object = address(relation);
+    // SAFETY: returns null or a palloc'd terminated string.
+    unsafe {
+        let label = pg_sys::GetSecurityLabel(&object, provider.as_ptr());
+        if label.is_null() {
+            return None;
+        }
+        let text = CStr::from_ptr(label).to_string_lossy().into_owned();
+        pg_sys::pfree(label.cast());
+        Some(text)
+    }
+}
+
+/// Sets or removes the label of a relation. The caller has checked permissions and the label.
+pub fn set(relation: pg_sys::Oid, provider: &CStr, label: Option<&str>) {
+    let object = address(relation);
+    let text = label.and_then(|label| CString::new(label).ok());
+    // SAFETY: both strings are terminated and live during the call.
+    unsafe {
+        pg_sys::SetSecurityLabel(
+            &object,
+            provider.as_ptr(),
+            text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr()),
+        );
+    }
+}
