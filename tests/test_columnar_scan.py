@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import settings
+from harness import process, settings
 from harness.session import perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="the node scans columnar tables only")
@@ -208,13 +208,13 @@ def test_update_after_wait(server, database, session):
     other = server.connect(database, autocommit=False)
     with other.cursor() as cursor:
         cursor.execute("UPDATE t SET whole = -1, label = 'new' WHERE id = 700")
-    waiting = server.connect(database, options={"application_name": "waiting"})
+    waiting = server.connect(database, name="waiting")
     done = []
     thread = threading.Thread(target=lambda: done.append(perform(
         waiting, "UPDATE t SET late = whole FROM (VALUES (700)) v (k) WHERE id = k AND id < 800 RETURNING label, late")))
     thread.start()
-    while not perform(session, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'waiting' AND wait_event_type = 'Lock'").rows:
-        pass
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'waiting' AND wait_event_type = 'Lock'"
+    process.wait_until(lambda: perform(session, waits).rows, 60, "UPDATE waits for the row")
     other.commit()
     thread.join()
     assert done[0].rows == [("new", "-1")]
