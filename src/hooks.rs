@@ -86,7 +86,6 @@ extern "C-unwind" fn before_finish() {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut PlannedStmt,
     text: *const std::ffi::c_char,

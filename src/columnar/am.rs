@@ -545,12 +545,9 @@ unsafe extern "C-unwind" fn scan_sample_next_block(desc: TableScanDesc, sample: 
     // SAFETY: core's arguments; the sampling method's functions are core's or an extension's.
     unsafe {
         let blocks = scan::blocks(desc);
-        loop {
-            let next = sample::next_block(sample, blocks, scan::loaded_block(desc));
-            let Some(block) = next else { return false };
-            scan::load_block(desc, block, None);
-            return true;
-        }
+        let Some(block) = sample::next_block(sample, blocks, scan::loaded_block(desc)) else { return false };
+        scan::load_block(desc, block, None);
+        true
     }
 }
 

@@ -297,8 +297,8 @@ pub unsafe fn next_in_range(scan: pg_sys::TableScanDesc, forward: bool, slot: *m
             && let Some(row) = state.block.number(index)
         {
             state.index = if forward { index + 1 } else { index };
-            // SAFETY: the caller's promise.
             let fits = low <= row && row < high;
+            // SAFETY: the caller's promise.
             if fits && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise() {
                 return true;
             }

@@ -112,7 +112,6 @@ impl Store {
     }
 
     /// Updates the tuple at `tid` into one with the given key; inserts the index entry on success.
-    #[allow(clippy::too_many_arguments)]
     pub fn update(
         &self,
         tid: pg_sys::ItemPointerData,

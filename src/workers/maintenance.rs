@@ -6,9 +6,10 @@ use super::registry::{self, LAUNCHER, Registry};
 use super::slot::{Slot, State};
 use super::watcher::Watcher;
 use super::{Argument, EXTENSION};
+use crate::pg::server::database;
 use crate::pg::server::worker::{self, Failure, WorkMemory};
-use crate::pg::server::{self, database};
 use pgrx::pg_sys;
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// What `orochi.workers()` calls this kind of worker.
@@ -111,17 +112,19 @@ impl Maintenance {
     fn run_job(&mut self, job: usize) {
         let spec = self.jobs[job].spec;
         self.slot.begin_job(job, spec.stall_limit);
+        worker::report_activity(CString::new(spec.name).ok().as_deref());
         let result = self.memory.guarded(|| (spec.run)(&self.context));
         let outcome = match result {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => {
                 // The job has returned in the middle of its transaction, if it has one open.
-                server::worker::abort_transaction();
+                worker::abort_transaction();
                 Err(Failure { sqlstate: error.sqlstate, message: error.message, detail: None })
             }
             Err(failure) => Err(failure),
         };
         self.slot.end_job(outcome.is_err());
+        worker::report_activity(None);
         let scheduled = &mut self.jobs[job];
         match outcome {
             Ok(report) => {

@@ -81,7 +81,6 @@ pub unsafe fn attrs_valid(relation: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// As for `heap_update`.
-#[allow(clippy::too_many_arguments)]
 pub unsafe fn heap_update(
     relation: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
