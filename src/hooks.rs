@@ -1,9 +1,13 @@
 //! Every hook, chained to its predecessor.
+//!
+//! A hook is a plain function that owns nothing, and calls what comes next without a guard, for the reason that
+//! [`unguarded`] gives. What it does itself is in guarded functions.
 
 use crate::columnar::{self, am, write_buffer};
 use crate::execution;
 use crate::pg::error::OrochiError;
-use crate::pg::{OpenRel, compat};
+use crate::pg::{OpenRel, compat, unguarded};
+use crate::workers;
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
 use std::sync::OnceLock;
@@ -35,107 +39,53 @@ pub fn init() {
     }
 }
 
-/// Core's functions without pgrx's guard.
-///
-/// A guard turns an ERROR into a panic and back, and rebuilds it from the few fields that it knows: the names of table, column
-/// and constraint, the position in the query and the context would be lost. So the hooks below have no guard themselves, own
-/// nothing that needs to be dropped when an ERROR passes over them, and leave what may fail to guarded functions of their own.
-mod unguarded {
-    use pgrx::pg_sys::*;
-    unsafe extern "C-unwind" {
-        pub fn standard_ExecutorStart(query: *mut QueryDesc, flags: i32);
-        pub fn standard_ExecutorFinish(query: *mut QueryDesc);
-        pub fn standard_ProcessUtility(
-            statement: *mut PlannedStmt,
-            text: *const std::ffi::c_char,
-            read_only: bool,
-            context: ProcessUtilityContext::Type,
-            params: ParamListInfo,
-            environment: *mut QueryEnvironment,
-            destination: *mut DestReceiver,
-            completion: *mut QueryCompletion,
-        );
-    }
-}
-
 unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
-    // SAFETY: core's arguments, passed on as they came.
+    // SAFETY: core's arguments.
     unsafe {
-        if !write_buffer::is_empty() {
-            settle_for_workers(query);
-        }
-        match PREVIOUS.get() {
-            Some(Previous { executor_start: Some(previous), .. }) => previous(query, flags),
-            _ => unguarded::standard_ExecutorStart(query, flags),
-        }
-        if columnar::took_bitmap_scan() {
-            stop_bitmap_prefetch(query);
-        }
+        before_start(query);
+        let next = PREVIOUS.get().and_then(|p| p.executor_start).unwrap_or(unguarded::standard_ExecutorStart);
+        next(query, flags);
+        after_start(query);
     }
 }
 
-/// Workers of a parallel query cannot see rows that are still in this process's memory.
+/// # Safety
+/// `query` must be valid.
 #[pg_guard]
-unsafe extern "C-unwind" fn settle_for_workers(query: *mut QueryDesc) {
-    // SAFETY: core's arguments.
-    if unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
+    // Workers cannot see rows that are still in this process's memory.
+    // SAFETY: the caller's promise.
+    if !write_buffer::is_empty() && unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
         write_buffer::settle_all();
     }
 }
 
+/// # Safety
+/// `query` must be valid and started.
 #[pg_guard]
-unsafe extern "C-unwind" fn stop_bitmap_prefetch(query: *mut QueryDesc) {
-    // SAFETY: the plan has just been initialised.
-    unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) }
+unsafe extern "C-unwind" fn after_start(query: *mut QueryDesc) {
+    if columnar::took_bitmap_scan() {
+        // SAFETY: the caller's promise.
+        unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
+    }
 }
 
 unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
-    // SAFETY: core's arguments, passed on as they came.
+    // SAFETY: core's arguments.
     unsafe {
-        if !write_buffer::is_empty() {
-            flush();
-        }
-        match PREVIOUS.get() {
-            Some(Previous { executor_finish: Some(previous), .. }) => previous(query),
-            _ => unguarded::standard_ExecutorFinish(query),
-        }
+        before_finish();
+        let next = PREVIOUS.get().and_then(|p| p.executor_finish).unwrap_or(unguarded::standard_ExecutorFinish);
+        next(query);
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn flush() {
-    write_buffer::flush_current();
-}
-
-unsafe extern "C-unwind" fn set_rel_pathlist(
-    root: *mut PlannerInfo,
-    rel: *mut RelOptInfo,
-    index: Index,
-    entry: *mut RangeTblEntry,
-) {
-    // SAFETY: core's arguments.
-    unsafe {
-        if let Some(Previous { set_rel_pathlist: Some(previous), .. }) = PREVIOUS.get() {
-            previous(root, rel, index, entry);
-        }
-        if (*entry).rtekind == RTEKind::RTE_RELATION {
-            plan_columnar_scan(root, rel, index, entry);
-        }
+extern "C-unwind" fn before_finish() {
+    if !write_buffer::is_empty() {
+        write_buffer::flush_current();
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn plan_columnar_scan(
-    root: *mut PlannerInfo,
-    rel: *mut RelOptInfo,
-    index: Index,
-    entry: *mut RangeTblEntry,
-) {
-    // SAFETY: core's arguments.
-    unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
-}
-
-#[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut PlannedStmt,
     text: *const std::ffi::c_char,
@@ -146,24 +96,63 @@ unsafe extern "C-unwind" fn process_utility(
     destination: *mut DestReceiver,
     completion: *mut QueryCompletion,
 ) {
-    // SAFETY: core's arguments, passed on as they came.
+    // SAFETY: core's arguments.
     unsafe {
         let node = (*statement).utilityStmt;
+        // Asked before: some statements free their own parse tree.
         let tag = (*node).type_;
-        match tag {
-            NodeTag::T_VacuumStmt => compat::stop_prefetch(),
-            NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
-            _ => {}
-        }
-        let next = match PREVIOUS.get() {
-            Some(Previous { process_utility: Some(previous), .. }) => *previous,
-            _ => unguarded::standard_ProcessUtility,
-        };
+        before_utility(node);
+        let next = PREVIOUS.get().and_then(|p| p.process_utility).unwrap_or(unguarded::standard_ProcessUtility);
         next(statement, text, read_only, context, params, environment, destination, completion);
         match tag {
             NodeTag::T_VacuumStmt => compat::restore_prefetch(),
-            NodeTag::T_AlterTableStmt => complete_alter_table(node.cast()),
+            NodeTag::T_AlterTableStmt => after_alter_table(node.cast()),
             _ => {}
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn set_rel_pathlist(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.set_rel_pathlist) {
+            previous(root, rel, index, entry);
+        }
+        if (*entry).rtekind == RTEKind::RTE_RELATION {
+            plan_columnar_scan(root, rel, index, entry);
+        }
+    }
+}
+
+/// # Safety
+/// Core's arguments.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_columnar_scan(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
+}
+
+/// # Safety
+/// `node` must be a valid utility statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn before_utility(node: *mut Node) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
+            NodeTag::T_VacuumStmt => compat::stop_prefetch(),
+            NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => {}
+            _ => workers::hold_for_statement(node),
         }
     }
 }
@@ -172,8 +161,7 @@ unsafe extern "C-unwind" fn process_utility(
 ///
 /// # Safety
 /// `node` must be a CREATE or ALTER PUBLICATION statement.
-#[pg_guard]
-unsafe extern "C-unwind" fn check_publication(node: *mut Node) {
+unsafe fn check_publication(node: *mut Node) {
     // SAFETY: the caller's promise; lists hold what the grammar puts there.
     unsafe {
         let (objects, dropping) = if (*node).type_ == NodeTag::T_CreatePublicationStmt {
@@ -190,7 +178,13 @@ unsafe extern "C-unwind" fn check_publication(node: *mut Node) {
                 continue;
             }
             let relation = (*(*object).pubtable).relation;
-            let oid = RangeVarGetRelidExtended(relation, NoLock as i32, RVROption::RVR_MISSING_OK, None, std::ptr::null_mut());
+            let oid = RangeVarGetRelidExtended(
+                relation,
+                NoLock as i32,
+                RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            );
             if oid != InvalidOid && is_columnar_table(oid) {
                 let table = OpenRel::table(oid, AccessShareLock);
                 OrochiError::Unsupported {
@@ -221,7 +215,7 @@ fn is_columnar_table(oid: Oid) -> bool {
 /// # Safety
 /// `statement` must be an ALTER TABLE statement that has been executed.
 #[pg_guard]
-unsafe extern "C-unwind" fn complete_alter_table(statement: *mut AlterTableStmt) {
+unsafe extern "C-unwind" fn after_alter_table(statement: *mut AlterTableStmt) {
     // SAFETY: the caller's promise.
     unsafe {
         let commands = compat::pointers::<AlterTableCmd>((*statement).cmds);

@@ -26,5 +26,7 @@ pub extern "C-unwind" fn _PG_init() {
 #[cfg(test)]
 pub mod pg_test {
     pub fn setup(_options: Vec<&str>) {}
-    pub fn postgresql_conf_options() -> Vec<&'static str> { vec!["shared_preload_libraries = 'orochi'"] }
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'orochi'"]
+    }
 }

@@ -107,7 +107,11 @@ impl ByteSource for BlobSource<'_> {
     fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<(), ReadError> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.blob.len);
         let Some(end) = end else {
-            let truncated = EncodingError::Truncated { what: "stripe", needed: offset.saturating_add(len as u64), available: self.blob.len };
+            let truncated = EncodingError::Truncated {
+                what: "stripe",
+                needed: offset.saturating_add(len as u64),
+                available: self.blob.len,
+            };
             return Err(truncated.into());
         };
         let buffer = into.prepare(len)?;

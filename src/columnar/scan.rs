@@ -297,8 +297,8 @@ pub unsafe fn next_in_range(scan: pg_sys::TableScanDesc, forward: bool, slot: *m
             && let Some(row) = state.block.number(index)
         {
             state.index = if forward { index + 1 } else { index };
-            // SAFETY: the caller's promise.
             let fits = low <= row && row < high;
+            // SAFETY: the caller's promise.
             if fits && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise() {
                 return true;
             }
@@ -363,7 +363,8 @@ pub unsafe fn at_offset(scan: pg_sys::TableScanDesc, offset: u16, slot: *mut pg_
     let Some(row) = RowNumber::from_block_offset(block, offset) else { return false };
     let index = state.block.at_or_after(row);
     // SAFETY: the caller's promise.
-    state.block.number(index) == Some(row) && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise()
+    state.block.number(index) == Some(row)
+        && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise()
 }
 
 /// Number of virtual blocks of the table when the scan began.

@@ -45,9 +45,8 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
     let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0, row_store: 0.0 } };
     // SAFETY: the companion is open.
-    let pages = unsafe {
-        pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM)
-    };
+    let pages =
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
     let rows: u64 = stripes.iter().map(|s| u64::from(s.meta.row_count - s.meta.deleted_count)).sum();
     let stripe_pages: u64 = stripes.iter().map(|s| s.meta.blob.len.div_ceil(8124)).sum();

@@ -3,8 +3,8 @@
 use super::blob::{self, BlobSource, ReadError};
 use super::cache::{self, Entry, Part};
 use super::encoding::{
-    AlignedBuf, BlobRef, MAX_VECTOR_BYTES, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, Position, RowBlock, StripeMeta,
-    Vector, read_directory, read_footer, read_row_block, read_vector,
+    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES, Position,
+    RowBlock, StripeMeta, Vector, read_directory, read_footer, read_row_block, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -109,7 +109,8 @@ pub fn open_described(store: &Store, described: Described) -> Result<Rc<OpenStri
     let Described { meta, xmin, .. } = described;
     let place = |error: ReadError| error.at(&store.table().name(), &format!("stripe {}", meta.stripe_id));
     let footer = footer(store, file, &meta).map_err(place)?;
-    let deleted = meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
+    let deleted =
+        meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
     Ok(Rc::new(OpenStripe { meta, xmin, file, footer, deleted }))
 }
 
@@ -140,7 +141,11 @@ fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Resul
 }
 
 /// Finds the stripe that holds a row, among those that the snapshot sees. Rows in a delete bitmap are not found.
-pub fn find_row(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+pub fn find_row(
+    store: &Store,
+    row: RowNumber,
+    snapshot: Snap,
+) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
     for range in KeyRange::stripes_covering(row.block()) {
         let mut items = store.scan(range, snapshot);
         while let Some(stored) = items.next_visible() {
@@ -229,7 +234,8 @@ impl OpenStripe {
             let entry = directory.entry(vector).map_err(|e| fail(e.into()))?;
             let column_type = &self.footer.column(column).map_err(|e| fail(e.into()))?.column_type;
             let mut source = BlobSource { store, blob: self.meta.blob };
-            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new()).map_err(fail)
+            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new())
+                .map_err(fail)
         };
         let found = Rc::new(read()?);
         if keep {

@@ -194,7 +194,8 @@ unsafe fn evaluate(node: *mut CustomScanState, state: &mut State) {
     let conditions = unsafe {
         let context = (*node).ss.ps.ps_ExprContext;
         let old = MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-        let conditions = state.predicates.iter().map(|predicate| predicate.condition(context)).collect::<Result<_, _>>();
+        let conditions =
+            state.predicates.iter().map(|predicate| predicate.condition(context)).collect::<Result<_, _>>();
         MemoryContextSwitchTo(old);
         conditions.or_raise()
     };

@@ -257,8 +257,9 @@ impl Operand {
             (std::slice::from_raw_parts(elements, count), std::slice::from_raw_parts(nulls, count))
         };
         let mut keys = Vec::new();
-        keys.try_reserve(elements.len())
-            .map_err(|_| OrochiError::OutOfMemory { detail: format!("Failed on the keys of {} array elements.", elements.len()) })?;
+        keys.try_reserve(elements.len()).map_err(|_| OrochiError::OutOfMemory {
+            detail: format!("Failed on the keys of {} array elements.", elements.len()),
+        })?;
         keys.extend(elements.iter().zip(nulls).filter(|(_, null)| !**null).filter_map(|(value, _)| self.key(*value)));
         keys.sort_unstable();
         Ok(keys)

@@ -59,8 +59,7 @@ impl Pinned {
         let mut tuple = pg_sys::HeapTupleData { t_self: tid, ..Default::default() };
         let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
         // SAFETY: the relation is open, the snapshot valid; with keep_buf the buffer stays pinned whenever it is set.
-        let visible =
-            unsafe { pg_sys::heap_fetch(companion.raw(), snapshot.raw(), &mut tuple, &mut buffer, true) };
+        let visible = unsafe { pg_sys::heap_fetch(companion.raw(), snapshot.raw(), &mut tuple, &mut buffer, true) };
         if buffer == pg_sys::InvalidBuffer as pg_sys::Buffer || tuple.t_data.is_null() {
             return None;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A recurring piece of work in one database.
 #[derive(Clone, Copy)]
 pub struct JobSpec {
-    /// Name for views, messages and metrics.
+    /// Name for views and messages.
     pub name: &'static str,
     /// Time from the end of a run to the start of the next. Asked each time, so it may follow a setting.
     pub interval: fn() -> Duration,

@@ -8,9 +8,7 @@
 //! through a [`ByteSource`], and every parser is total: bytes from disk lead to a value or to an [`EncodingError`].
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "the stripe format holds values in the machine's byte order, which has to be little-endian"
-);
+compile_error!("the stripe format holds values in the machine's byte order, which has to be little-endian");
 
 mod aligned;
 mod bytes;
