@@ -24,7 +24,7 @@ export USER=${USER:-$(id -un)}
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 # There are no examples; but a build that could contain some selects the features of the dependencies
 # as a build of the tests does, so that both share what is compiled.
-export PGRX_BUILD_FLAGS="${PGRX_BUILD_FLAGS:-} --examples"
+export PGRX_BUILD_FLAGS=--examples
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

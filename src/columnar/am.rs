@@ -386,9 +386,10 @@ unsafe extern "C-unwind" fn tuple_lock(
         };
         let (result, what, locked) = dml::lock(table, row, request);
         *item = tid::to_tid(locked);
-        if result == TM_Result::TM_Ok {
+        // Callers look at the row whatever came of it, if it is there.
+        if result != TM_Result::TM_WouldBlock {
             let store = Store::open_for_write(table);
-            if !slot::fetch(&store, locked, Snap::any(), slot) {
+            if !slot::fetch(&store, locked, Snap::any(), slot) && result == TM_Result::TM_Ok {
                 super::lookup::vanished(&store, locked).raise();
             }
         }

@@ -38,7 +38,8 @@ pub struct Plan {
 impl Plan {
     /// Divides the rows that the snapshot sees. `next_block` is where the row numbers end.
     pub fn new(store: &Store, snapshot: Snap, next_block: u32) -> Result<Self, OrochiError> {
-        let stripes = stripe::list(store, snapshot)?;
+        // A table without row numbers has no rows. TRUNCATE rebuilds indexes while that of the companion is still the old one.
+        let stripes = if next_block == 0 { Vec::new() } else { stripe::list(store, snapshot)? };
         let unit_blocks = UNIT_BLOCKS.max(next_block.div_ceil(ROW_UNITS));
         Ok(Self { stripes, next_block, unit_blocks })
     }

@@ -35,8 +35,8 @@ pub fn look(registry: &Registry, now: i64, mine: impl Fn(&View) -> bool) {
     for view in registry.views().iter().filter(|view| mine(view)) {
         let Some(slot) = registry.slot(view.slot) else { continue };
         let verdict = watch::judge(view, now, timeout);
-        let lost = matches!(verdict, Verdict::NotStarted(_));
-        if lost || (view.pid != 0 && !process::is_server_process(view.pid)) {
+        // A process that has shown up clears its slot when it ends, or takes the server with it.
+        if matches!(verdict, Verdict::NotStarted(_)) {
             slot.leave(State::Stopped);
         } else if watch::should_signal(view, verdict, now, timeout) {
             slot.signalled(now);

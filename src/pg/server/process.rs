@@ -34,7 +34,7 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
 }
 
-/// True if `pid` is a process of this server that is attached to shared memory.
+/// True if `pid` is a process of this server that is connected: a process that has just been started is not yet.
 pub fn is_server_process(pid: i32) -> bool {
     // SAFETY: looks the pid up under ProcArrayLock; only the null test is used.
     pid != 0 && unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
@@ -55,14 +55,12 @@ pub fn wake(pid: i32) {
     }
 }
 
-/// Asks a process of this server to end: first to continue if it was stopped, then to terminate as by
-/// `pg_terminate_backend`. Returns false if it is gone. SIGKILL is no option: it makes the server restart.
+/// Asks a worker process to end: first to continue if it was stopped, then to terminate as by `pg_terminate_backend`.
+/// Returns false if it is gone. `pid` must come from the registry, which forgets a process when it exits. SIGKILL is
+/// no option: it makes the server restart.
 pub fn terminate(pid: i32) -> bool {
-    if !is_server_process(pid) {
-        return false;
-    }
-    // SAFETY: plain system calls; the pid was a process of this server a moment ago.
-    unsafe { kill(pid, pg_sys::SIGCONT as c_int) == 0 && kill(pid, pg_sys::SIGTERM as c_int) == 0 }
+    // SAFETY: plain system calls.
+    pid > 0 && unsafe { kill(pid, pg_sys::SIGCONT as c_int) == 0 && kill(pid, pg_sys::SIGTERM as c_int) == 0 }
 }
 
 /// Sleeps until this process's latch is set or `timeout` has passed, and serves interrupts: termination and
