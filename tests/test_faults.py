@@ -103,6 +103,7 @@ def test_damaged_bytes(fresh):
     sql = ["SELECT count(*), sum(a), md5(string_agg(b, '' ORDER BY a)) FROM t", "SELECT b FROM t WHERE a = 2500", "SELECT max(b) FROM t WHERE a < 100"]
     right = [outcome.rows for outcome in outcomes(fresh, sql)]
     path = companion_file(fresh)
+    fresh.query("CHECKPOINT")
     intact = path.read_bytes()
     refused = 0
     for place in _places(intact):
