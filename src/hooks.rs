@@ -1,12 +1,15 @@
 //! Every hook, chained to its predecessor.
+//!
+//! A hook is a plain function that owns nothing, and calls what comes next without a guard, for the reason that
+//! [`unguarded`] gives. What it does itself is in guarded functions.
 
 use crate::columnar::{self, am, write_buffer};
-use crate::pg::{OpenRel, compat};
+use crate::execution;
+use crate::pg::error::OrochiError;
+use crate::pg::{OpenRel, compat, unguarded};
 use crate::workers;
 use pgrx::pg_guard;
-use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::*;
-use pgrx::prelude::*;
 use std::sync::OnceLock;
 
 /// The hooks that were there before.
@@ -14,6 +17,7 @@ struct Previous {
     executor_start: ExecutorStart_hook_type,
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
+    set_rel_pathlist: set_rel_pathlist_hook_type,
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -26,47 +30,62 @@ pub fn init() {
             executor_start: ExecutorStart_hook,
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
+            set_rel_pathlist: set_rel_pathlist_hook,
         });
         ExecutorStart_hook = Some(executor_start);
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
+        set_rel_pathlist_hook = Some(set_rel_pathlist);
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
     // SAFETY: core's arguments.
     unsafe {
-        // Workers cannot see rows that are still in this process's memory.
-        if !write_buffer::is_empty() && (*(*query).plannedstmt).parallelModeNeeded {
-            write_buffer::settle_all();
-        }
-        match PREVIOUS.get().and_then(|p| p.executor_start) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query, flags)),
-            None => standard_ExecutorStart(query, flags),
-        }
-        if columnar::took_bitmap_scan() {
-            compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar);
-        }
+        before_start(query);
+        let next = PREVIOUS.get().and_then(|p| p.executor_start).unwrap_or(unguarded::standard_ExecutorStart);
+        next(query, flags);
+        after_start(query);
     }
 }
 
+/// # Safety
+/// `query` must be valid.
 #[pg_guard]
+unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
+    // Workers cannot see rows that are still in this process's memory.
+    // SAFETY: the caller's promise.
+    if !write_buffer::is_empty() && unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+        write_buffer::settle_all();
+    }
+}
+
+/// # Safety
+/// `query` must be valid and started.
+#[pg_guard]
+unsafe extern "C-unwind" fn after_start(query: *mut QueryDesc) {
+    if columnar::took_bitmap_scan() {
+        // SAFETY: the caller's promise.
+        unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
+    }
+}
+
 unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
     // SAFETY: core's arguments.
     unsafe {
-        if !write_buffer::is_empty() {
-            write_buffer::flush_current();
-        }
-        match PREVIOUS.get().and_then(|p| p.executor_finish) {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
-            None => standard_ExecutorFinish(query),
-        }
+        before_finish();
+        let next = PREVIOUS.get().and_then(|p| p.executor_finish).unwrap_or(unguarded::standard_ExecutorFinish);
+        next(query);
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 #[pg_guard]
+extern "C-unwind" fn before_finish() {
+    if !write_buffer::is_empty() {
+        write_buffer::flush_current();
+    }
+}
+
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut PlannedStmt,
     text: *const std::ffi::c_char,
@@ -77,39 +96,63 @@ unsafe extern "C-unwind" fn process_utility(
     destination: *mut DestReceiver,
     completion: *mut QueryCompletion,
 ) {
-    let run = || {
-        // SAFETY: core's arguments.
-        unsafe {
-            match PREVIOUS.get().and_then(|p| p.process_utility) {
-                Some(previous) => pg_guard_ffi_boundary(|| {
-                    previous(statement, text, read_only, context, params, environment, destination, completion)
-                }),
-                None => standard_ProcessUtility(
-                    statement, text, read_only, context, params, environment, destination, completion,
-                ),
-            }
-        }
-    };
     // SAFETY: core's arguments.
-    let node = unsafe { (*statement).utilityStmt };
-    // SAFETY: as above.
-    match unsafe { (*node).type_ } {
-        NodeTag::T_VacuumStmt => compat::without_prefetch(run),
-        NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => {
-            // SAFETY: the node has the type that its tag says.
-            unsafe { check_publication(node) };
-            run();
+    unsafe {
+        let node = (*statement).utilityStmt;
+        // Asked before: some statements free their own parse tree.
+        let tag = (*node).type_;
+        before_utility(node);
+        let next = PREVIOUS.get().and_then(|p| p.process_utility).unwrap_or(unguarded::standard_ProcessUtility);
+        next(statement, text, read_only, context, params, environment, destination, completion);
+        match tag {
+            NodeTag::T_VacuumStmt => compat::restore_prefetch(),
+            NodeTag::T_AlterTableStmt => after_alter_table(node.cast()),
+            _ => {}
         }
-        NodeTag::T_AlterTableStmt => {
-            run();
-            // SAFETY: as above.
-            unsafe { complete_alter_table(node.cast()) };
+    }
+}
+
+unsafe extern "C-unwind" fn set_rel_pathlist(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.set_rel_pathlist) {
+            previous(root, rel, index, entry);
         }
-        NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => run(),
-        _ => {
-            // SAFETY: a valid statement node.
-            let _hold = unsafe { workers::hold_for_statement(node) };
-            run();
+        if (*entry).rtekind == RTEKind::RTE_RELATION {
+            plan_columnar_scan(root, rel, index, entry);
+        }
+    }
+}
+
+/// # Safety
+/// Core's arguments.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_columnar_scan(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    index: Index,
+    entry: *mut RangeTblEntry,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
+}
+
+/// # Safety
+/// `node` must be a valid utility statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn before_utility(node: *mut Node) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
+            NodeTag::T_VacuumStmt => compat::stop_prefetch(),
+            NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => {}
+            _ => workers::hold_for_statement(node),
         }
     }
 }
@@ -135,15 +178,20 @@ unsafe fn check_publication(node: *mut Node) {
                 continue;
             }
             let relation = (*(*object).pubtable).relation;
-            let oid = RangeVarGetRelidExtended(relation, NoLock as i32, RVROption::RVR_MISSING_OK, None, std::ptr::null_mut());
+            let oid = RangeVarGetRelidExtended(
+                relation,
+                NoLock as i32,
+                RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            );
             if oid != InvalidOid && is_columnar_table(oid) {
                 let table = OpenRel::table(oid, AccessShareLock);
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    format!("cannot add columnar table \"{}\" to a publication", table.rel().name()),
-                    "Changes of columnar tables are not decoded for logical replication."
-                );
+                OrochiError::Unsupported {
+                    what: format!("cannot add columnar table \"{}\" to a publication", table.rel().name()),
+                    hint: Some("Changes of columnar tables are not decoded; publish a heap table."),
+                }
+                .raise();
             }
         }
     }
@@ -166,7 +214,8 @@ fn is_columnar_table(oid: Oid) -> bool {
 ///
 /// # Safety
 /// `statement` must be an ALTER TABLE statement that has been executed.
-unsafe fn complete_alter_table(statement: *mut AlterTableStmt) {
+#[pg_guard]
+unsafe extern "C-unwind" fn after_alter_table(statement: *mut AlterTableStmt) {
     // SAFETY: the caller's promise.
     unsafe {
         let commands = compat::pointers::<AlterTableCmd>((*statement).cmds);

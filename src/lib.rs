@@ -1,5 +1,6 @@
 //! Orochi.
 mod columnar;
+mod execution;
 mod hooks;
 mod monitor;
 mod pg;
@@ -18,11 +19,14 @@ pub extern "C-unwind" fn _PG_init() {
     monitor::init();
     columnar::init();
     workers::init();
+    execution::init();
     hooks::init();
 }
 
 #[cfg(test)]
 pub mod pg_test {
     pub fn setup(_options: Vec<&str>) {}
-    pub fn postgresql_conf_options() -> Vec<&'static str> { vec!["shared_preload_libraries = 'orochi'"] }
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'orochi'"]
+    }
 }

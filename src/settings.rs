@@ -166,7 +166,11 @@ fn define_mover() {
         Sighup,
     );
     int(
-        text(c"orochi.mover_naptime_ms", c"Time between two runs of the mover in a database.", c"A run that leaves work is followed at once."),
+        text(
+            c"orochi.mover_naptime_ms",
+            c"Time between two runs of the mover in a database.",
+            c"A run that leaves work is followed at once.",
+        ),
         &MOVER_NAPTIME_MS,
         10..=3_600_000,
         Sighup,
@@ -184,7 +188,11 @@ fn define_mover() {
         GucFlags::default(),
     );
     int(
-        text(c"orochi.mover_lock_target_ms", c"Time for which the mover may hold row locks.", c"The batch size adapts to it."),
+        text(
+            c"orochi.mover_lock_target_ms",
+            c"Time for which the mover may hold row locks.",
+            c"The batch size adapts to it.",
+        ),
         &MOVER_LOCK_TARGET_MS,
         1..=10_000,
         Sighup,
@@ -297,6 +305,7 @@ pub fn worker_heartbeat_timeout() -> Duration {
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
+#[allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use pgrx::prelude::*;

@@ -138,7 +138,11 @@ unsafe extern "C-unwind" fn scan_rescan(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn scan_getnextslot(desc: TableScanDesc, direction: ScanDirection::Type, slot: *mut TupleTableSlot) -> bool {
+unsafe extern "C-unwind" fn scan_getnextslot(
+    desc: TableScanDesc,
+    direction: ScanDirection::Type,
+    slot: *mut TupleTableSlot,
+) -> bool {
     // SAFETY: core's arguments.
     unsafe { scan::next(desc, direction >= 0, slot) }
 }
@@ -253,7 +257,11 @@ unsafe extern "C-unwind" fn tuple_get_latest_tid(desc: TableScanDesc, item: Item
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn tuple_satisfies_snapshot(relation: Relation, slot: *mut TupleTableSlot, snapshot: Snapshot) -> bool {
+unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
+    relation: Relation,
+    slot: *mut TupleTableSlot,
+    snapshot: Snapshot,
+) -> bool {
     // SAFETY: core's arguments.
     unsafe {
         let table = rel(relation);
@@ -294,7 +302,12 @@ unsafe extern "C-unwind" fn tuple_insert_speculative(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn tuple_complete_speculative(relation: Relation, slot: *mut TupleTableSlot, _token: u32, succeeded: bool) {
+unsafe extern "C-unwind" fn tuple_complete_speculative(
+    relation: Relation,
+    slot: *mut TupleTableSlot,
+    _token: u32,
+    succeeded: bool,
+) {
     // SAFETY: core's arguments.
     unsafe {
         if let Some(row) = tid::from_tid((*slot).tts_tid) {
@@ -423,7 +436,11 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn relation_vacuum(relation: Relation, params: *mut VacuumParams, strategy: BufferAccessStrategy) {
+unsafe extern "C-unwind" fn relation_vacuum(
+    relation: Relation,
+    params: *mut VacuumParams,
+    strategy: BufferAccessStrategy,
+) {
     // SAFETY: core's arguments.
     unsafe { vacuum::vacuum(rel(relation), params, strategy) }
 }
@@ -528,12 +545,9 @@ unsafe extern "C-unwind" fn scan_sample_next_block(desc: TableScanDesc, sample: 
     // SAFETY: core's arguments; the sampling method's functions are core's or an extension's.
     unsafe {
         let blocks = scan::blocks(desc);
-        loop {
-            let next = sample::next_block(sample, blocks, scan::loaded_block(desc));
-            let Some(block) = next else { return false };
-            scan::load_block(desc, block, None);
-            return true;
-        }
+        let Some(block) = sample::next_block(sample, blocks, scan::loaded_block(desc)) else { return false };
+        scan::load_block(desc, block, None);
+        true
     }
 }
 
@@ -593,7 +607,7 @@ impl Versioned for Callbacks {
         unsafe {
             *freeze = pg_sys::RecentXmin;
             *minmulti = GetOldestMultiXactId();
-            storage::create(Rel::new(relation), locator, persistence);
+            storage::create(rel(relation), locator, persistence);
         }
     }
 

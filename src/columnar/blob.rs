@@ -2,7 +2,7 @@
 
 use super::encoding::{AlignedBuf, BlobRef, ByteSource, EncodingError};
 use super::key::{Item, KeyRange};
-use super::metapage;
+use super::metapage::{self, FORMAT_VERSION};
 use super::store::Store;
 use crate::pg::error::OrochiError;
 use crate::pg::heap;
@@ -79,6 +79,9 @@ impl ReadError {
             Self::Encoding(EncodingError::OutOfMemory { bytes }) => OrochiError::OutOfMemory {
                 detail: format!("{bytes} bytes for {place} of columnar table \"{table}\" could not be allocated."),
             },
+            Self::Encoding(EncodingError::UnsupportedVersion { version, .. }) => {
+                OrochiError::UnknownFormat { relation: table.to_owned(), found: version, known: FORMAT_VERSION }
+            }
             Self::Encoding(error) => {
                 OrochiError::Corrupted { relation: table.to_owned(), what: format!("{place}: {error}") }
             }
@@ -104,7 +107,11 @@ impl ByteSource for BlobSource<'_> {
     fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<(), ReadError> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.blob.len);
         let Some(end) = end else {
-            let truncated = EncodingError::Truncated { what: "stripe", needed: offset.saturating_add(len as u64), available: self.blob.len };
+            let truncated = EncodingError::Truncated {
+                what: "stripe",
+                needed: offset.saturating_add(len as u64),
+                available: self.blob.len,
+            };
             return Err(truncated.into());
         };
         let buffer = into.prepare(len)?;

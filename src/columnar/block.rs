@@ -64,7 +64,13 @@ impl BlockRows {
         Ok(())
     }
 
-    fn add_stripe(&mut self, store: &Store, stripe: Rc<OpenStripe>, block: u32, dead: &DeadSet) -> Result<(), OrochiError> {
+    fn add_stripe(
+        &mut self,
+        store: &Store,
+        stripe: Rc<OpenStripe>,
+        block: u32,
+        dead: &DeadSet,
+    ) -> Result<(), OrochiError> {
         let (start, end) = (block_start(block).0, block_start(block).0 + ROWS_PER_BLOCK);
         let reader = self.reader_of(&stripe);
         for vector in 0..stripe.footer().vector_count() {

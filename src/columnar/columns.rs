@@ -18,7 +18,7 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     match attribute.attlen {
         -1 => ColumnType::varlena(alignment(attribute.attalign)),
         -2 => ColumnType { physical: Physical::CString, order: Order::None },
-        len => ColumnType::fixed(len as u16, order(attribute.atttypid, attribute.attlen)),
+        len => ColumnType::fixed(len as u16, order(attribute.atttypid)),
     }
 }
 
@@ -32,7 +32,7 @@ fn alignment(code: std::ffi::c_char) -> u8 {
 }
 
 /// The order of a type whose default btree order is that of its bytes read as a number.
-fn order(type_oid: pg_sys::Oid, len: i16) -> Order {
+pub fn order(type_oid: pg_sys::Oid) -> Order {
     match type_oid {
         pg_sys::BOOLOID => Order::Bool,
         pg_sys::INT2OID
@@ -46,9 +46,6 @@ fn order(type_oid: pg_sys::Oid, len: i16) -> Order {
         pg_sys::OIDOID => Order::Unsigned,
         pg_sys::FLOAT4OID => Order::Float4,
         pg_sys::FLOAT8OID => Order::Float8,
-        _ => {
-            debug_assert!(len != 0);
-            Order::None
-        }
+        _ => Order::None,
     }
 }

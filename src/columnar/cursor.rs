@@ -48,11 +48,6 @@ impl Plan {
         self.stripes.len() as u64 + u64::from(self.next_block.div_ceil(self.unit_blocks))
     }
 
-    /// The stripes, in order.
-    pub fn stripes(&self) -> &[stripe::Described] {
-        &self.stripes
-    }
-
     /// Description of a stripe of the plan.
     pub fn describe(&self, index: usize) -> stripe::Described {
         let described = &self.stripes[index];
@@ -94,6 +89,20 @@ pub trait Filter {
 pub struct All;
 impl Filter for All {}
 
+impl Filter for Box<dyn Filter> {
+    fn wants_stripe(&mut self, store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
+        (**self).wants_stripe(store, stripe)
+    }
+
+    fn wants_vector(&mut self, store: &Store, stripe: &OpenStripe, vector: usize) -> Result<bool, OrochiError> {
+        (**self).wants_vector(store, stripe, vector)
+    }
+
+    fn columns(&self) -> Option<Rc<[bool]>> {
+        (**self).columns()
+    }
+}
+
 /// The unit that is being read.
 enum Open {
     Stripe(StripeCursor),
@@ -127,16 +136,6 @@ impl<F: Filter> Cursor<F> {
     /// Starts before the first row.
     pub fn new(store: &Store, snapshot: Snap, filter: F, next_block: u32) -> Result<Self, OrochiError> {
         Ok(Self { snapshot, plan: Plan::new(store, snapshot, next_block)?, filter, open: None, unit: -1 })
-    }
-
-    /// The filter.
-    pub fn filter(&self) -> &F {
-        &self.filter
-    }
-
-    /// The filter, to be changed between scans.
-    pub fn filter_mut(&mut self) -> &mut F {
-        &mut self.filter
     }
 
     /// Goes back before the first row.

@@ -21,12 +21,6 @@ impl DeadSet {
         Self(rows)
     }
 
-    /// True if there are none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// True if the row is marked.
     #[inline]
     pub fn contains(&self, row: RowNumber) -> bool {

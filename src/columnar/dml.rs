@@ -3,11 +3,11 @@
 use super::key::{Item, KeyRange, RowNumber};
 use super::store::Store;
 use super::{lookup, numbers, row, slot, tid, write_buffer};
+use crate::monitor::counters;
+use crate::pg::Rel;
 use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
 use crate::pg::snapshot::{DirtySnapshot, Snap};
 use crate::pg::values::PallocTuple;
-use crate::pg::Rel;
-use crate::monitor::counters;
 use crate::workers::mover_xids;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -152,7 +152,12 @@ impl Change {
 }
 
 /// Deletes a row.
-pub fn delete(table: Rel, row: RowNumber, change: Change, changing_partition: bool) -> (TM_Result::Type, TM_FailureData) {
+pub fn delete(
+    table: Rel,
+    row: RowNumber,
+    change: Change,
+    changing_partition: bool,
+) -> (TM_Result::Type, TM_FailureData) {
     heap::check_serializable_write(table);
     let store = Store::open_for_write(table);
     loop {
@@ -389,7 +394,12 @@ fn visible_successor(
 }
 
 /// Waits for `holder` as the policy says; false if the row is to be skipped.
-fn wait_by_policy(store: &Store, holder: pg_sys::TransactionId, at: pg_sys::ItemPointerData, policy: LockWaitPolicy::Type) -> bool {
+fn wait_by_policy(
+    store: &Store,
+    holder: pg_sys::TransactionId,
+    at: pg_sys::ItemPointerData,
+    policy: LockWaitPolicy::Type,
+) -> bool {
     if policy == LockWaitPolicy::LockWaitBlock {
         heap::wait_for(store.companion(), holder, at);
         return true;

@@ -67,9 +67,13 @@ fn backlog(oid: pg_sys::Oid, name: &str, rows: &mut Vec<HealthRow>) {
     let waiting = unsafe { storage::estimate(table.rel(), std::ptr::null_mut()) }.row_store;
     if waiting > settings::backlog_warn_rows() as f64 {
         rows.push(
-            HealthRow::new("row store", Status::Warn, format!("About {waiting:.0} rows wait to be moved into stripes."))
-                .object(format!("table {name}"))
-                .hint("See whether the mover runs (orochi.workers()), or CALL orochi.columnar_compact for the table."),
+            HealthRow::new(
+                "row store",
+                Status::Warn,
+                format!("About {waiting:.0} rows wait to be moved into stripes."),
+            )
+            .object(format!("table {name}"))
+            .hint("See whether the mover runs (orochi.workers()), or CALL orochi.columnar_compact for the table."),
         );
     }
 }

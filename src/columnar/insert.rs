@@ -45,7 +45,8 @@ fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
     // SAFETY: an INSERT runs inside a transaction.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
     PROGRESS.with_borrow_mut(|map| {
-        let fresh = || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table), interrupted: 0 };
+        let fresh =
+            || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table), interrupted: 0 };
         let progress = map.entry(table.file()).or_insert_with(fresh);
         if progress.cid != cid || progress.subtransaction != subtransaction {
             *progress = fresh();
@@ -127,7 +128,12 @@ pub unsafe fn insert_speculative(table: Rel, slot: *mut pg_sys::TupleTableSlot, 
 
 /// # Safety
 /// As for [`insert`].
-unsafe fn into_row_store(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, first: First) -> RowNumber {
+unsafe fn into_row_store(
+    table: Rel,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    first: First,
+) -> RowNumber {
     let store = Store::open_for_write(table);
     let number = numbers::next(table);
     // SAFETY: the caller's promise.

@@ -6,7 +6,7 @@ use super::store::{Store, Stored};
 use super::stripe::{self, OpenStripe};
 use super::write_buffer;
 use crate::columnar::encoding::Position;
-use crate::pg::error::{OrochiError, OrRaise};
+use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
 use pgrx::pg_sys;
 use std::rc::Rc;

@@ -5,7 +5,7 @@
 
 use super::key::MAX_BLOCKS;
 use crate::pg::Rel;
-use crate::pg::error::{OrochiError, OrRaise};
+use crate::pg::error::{OrRaise, OrochiError};
 use pgrx::pg_sys;
 
 const MAGIC: u32 = 0x4f52_4f43;
@@ -115,8 +115,7 @@ unsafe fn write(table: Rel, locked: &Locked, change: impl FnOnce(*mut u8)) {
     // SAFETY: the buffer is exclusively locked; the working copy becomes the page in GenericXLogFinish.
     unsafe {
         let state = pg_sys::GenericXLogStart(table.raw());
-        let page =
-            pg_sys::GenericXLogRegisterBuffer(state, locked.0, pg_sys::GENERIC_XLOG_FULL_IMAGE as i32);
+        let page = pg_sys::GenericXLogRegisterBuffer(state, locked.0, pg_sys::GENERIC_XLOG_FULL_IMAGE as i32);
         change(page.cast());
         pg_sys::GenericXLogFinish(state);
     }
@@ -128,11 +127,7 @@ fn check(table: Rel, meta: &Meta) -> Result<(), OrochiError> {
         return Err(OrochiError::Corrupted { relation: table.name(), what: "the metapage has no magic number".into() });
     }
     if meta.version != FORMAT_VERSION {
-        return Err(OrochiError::UnknownFormat {
-            relation: table.name(),
-            found: meta.version,
-            known: FORMAT_VERSION,
-        });
+        return Err(OrochiError::UnknownFormat { relation: table.name(), found: meta.version, known: FORMAT_VERSION });
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ pub mod am;
 mod blob;
 mod block;
 mod cache;
-mod columns;
+pub mod columns;
 pub mod cursor;
 mod dead_set;
 mod dml;
@@ -22,7 +22,7 @@ mod options;
 mod reader;
 mod row;
 mod row_values;
-mod scan;
+pub mod scan;
 pub mod slot;
 mod sql;
 mod storage;
@@ -34,7 +34,7 @@ mod vacuum;
 pub mod write_buffer;
 
 pub use scan::took_bitmap_scan;
-pub use storage::ensure_companion;
+pub use storage::{column_share, ensure_companion};
 
 /// Registers what the access method needs in every backend, and the mover.
 pub fn init() {

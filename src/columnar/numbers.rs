@@ -40,10 +40,3 @@ fn take(file: FileId) -> Option<RowNumber> {
         Some(RowNumber(*next - 1))
     })
 }
-
-/// Forgets what is reserved for a file whose storage was replaced or dropped.
-pub fn forget(file: FileId) {
-    RESERVED.with_borrow_mut(|map| {
-        map.remove(&file);
-    });
-}

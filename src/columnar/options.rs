@@ -1,8 +1,8 @@
 //! Options of a columnar table. PostgreSQL gives access methods no storage parameters, so they are the table's security
 //! label of the provider `orochi`, which pg_dump keeps: `compression=zstd, compression_level=9, stripe_row_limit=50000`.
 
-use super::encoding::Compression;
 use super::am;
+use super::encoding::Compression;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::{OpenRel, Rel, label, server};
 use crate::settings;
@@ -58,7 +58,10 @@ impl Options {
         let mut options = Self::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else {
-                return Err(invalid(format!("invalid columnar option: \"{pair}\""), "Options are written as name=value."));
+                return Err(invalid(
+                    format!("invalid columnar option: \"{pair}\""),
+                    "Options are written as name=value.",
+                ));
             };
             options.set(name.trim(), value.trim())?;
         }

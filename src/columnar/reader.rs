@@ -106,7 +106,12 @@ impl RowReader {
     ///
     /// # Safety
     /// `slot` must be a slot of the table's row type.
-    pub unsafe fn fill(&mut self, store: &Store, at: Position, slot: *mut pg_sys::TupleTableSlot) -> Result<(), OrochiError> {
+    pub unsafe fn fill(
+        &mut self,
+        store: &Store,
+        at: Position,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<(), OrochiError> {
         // While ALTER TABLE rewrites a table its rows are read as they were, and only the slot knows how.
         // SAFETY: the caller's promise.
         let desc = unsafe { (*slot).tts_tupleDescriptor };

@@ -102,9 +102,9 @@ pub fn tuple(store: &Store, row: RowNumber, first: &Stored) -> Result<pg_sys::He
 fn collect(store: &Store, row: RowNumber, head: &[u8], parts: u32) -> Result<Vec<u8>, OrochiError> {
     let mut image = Vec::new();
     let wanted = (parts as usize).saturating_mul(PART);
-    image.try_reserve(wanted).map_err(|_| OrochiError::OutOfMemory {
-        detail: format!("A row of {wanted} bytes could not be assembled."),
-    })?;
+    image
+        .try_reserve(wanted)
+        .map_err(|_| OrochiError::OutOfMemory { detail: format!("A row of {wanted} bytes could not be assembled.") })?;
     image.extend_from_slice(head);
     let mut next = 1;
     // Parts have no versions of their own: whatever has the key belongs to the row.

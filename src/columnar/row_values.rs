@@ -20,6 +20,7 @@ const MAX_SHORT: usize = 126;
 pub struct RowValues {
     types: Vec<ColumnType>,
     may_shorten: Vec<bool>,
+    by_value: Vec<bool>,
     sources: Vec<Source>,
     scratch: Vec<u8>,
     fetched: Vec<*mut pg_sys::varlena>,
@@ -32,11 +33,11 @@ impl RowValues {
     /// `desc` must be valid.
     pub unsafe fn new(desc: pg_sys::TupleDesc, types: Vec<ColumnType>) -> Self {
         // SAFETY: the caller's promise.
-        let may_shorten = unsafe { values::attributes(desc) }
-            .iter()
-            .map(|a| a.attlen == -1 && a.attstorage as u8 != b'p')
-            .collect();
-        Self { types, may_shorten, sources: Vec::new(), scratch: Vec::new(), fetched: Vec::new() }
+        let may_shorten =
+            unsafe { values::attributes(desc) }.iter().map(|a| a.attlen == -1 && a.attstorage as u8 != b'p').collect();
+        // SAFETY: as above.
+        let by_value = unsafe { values::attributes(desc) }.iter().map(|a| a.attbyval).collect();
+        Self { types, may_shorten, by_value, sources: Vec::new(), scratch: Vec::new(), fetched: Vec::new() }
     }
 
     /// Reads all values of a slot.
@@ -70,9 +71,11 @@ impl RowValues {
         // SAFETY: the caller's promise.
         unsafe {
             match self.types[column].physical {
-                Physical::Fixed { len } if matches!(len, 1 | 2 | 4 | 8) => {
-                    // Types of these lengths are passed by value, except a few user-defined ones.
-                    Source::Word(datum.value() as u64)
+                Physical::Fixed { .. } if self.by_value[column] => Source::Word(datum.value() as u64),
+                Physical::Fixed { len: len @ (1 | 2 | 4 | 8) } => {
+                    let mut word = [0u8; 8];
+                    std::ptr::copy_nonoverlapping(datum.cast_mut_ptr::<u8>(), word.as_mut_ptr(), usize::from(len));
+                    Source::Word(u64::from_le_bytes(word))
                 }
                 Physical::Fixed { len } => Source::Bytes(datum.cast_mut_ptr::<u8>(), usize::from(len)),
                 Physical::CString => {

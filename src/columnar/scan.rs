@@ -1,7 +1,7 @@
 //! Table scans: sequential, parallel, TID range, bitmap, sample and ANALYZE.
 
 use super::block::BlockRows;
-use super::cursor::{self, All, Cursor, Sequential, Units};
+use super::cursor::{self, All, Cursor, Filter, Sequential, Units};
 use super::key::{MAX_BLOCKS, RowNumber};
 use super::store::Store;
 use super::{metapage, tid, write_buffer};
@@ -25,7 +25,8 @@ pub struct ColumnarScan {
 pub struct ScanState {
     store: Option<Store>,
     snapshot: Snap,
-    cursor: Option<Cursor<All>>,
+    cursor: Option<Cursor<Box<dyn Filter>>>,
+    filter: Option<Box<dyn Filter>>,
     block: BlockRows,
     index: usize,
     range: Option<(RowNumber, RowNumber)>,
@@ -143,6 +144,7 @@ pub unsafe fn begin(
             store,
             snapshot: seen,
             cursor: None,
+            filter: None,
             block: BlockRows::default(),
             index: 0,
             range: None,
@@ -151,6 +153,15 @@ pub unsafe fn begin(
         }));
         scan.cast()
     }
+}
+
+/// Makes a sequential or parallel scan that has not returned anything yet read only what a filter wants.
+///
+/// # Safety
+/// As for [`state`].
+pub unsafe fn set_filter(scan: pg_sys::TableScanDesc, filter: Box<dyn Filter>) {
+    // SAFETY: the caller's promise.
+    unsafe { state(scan) }.filter = Some(filter);
 }
 
 /// # Safety
@@ -205,13 +216,14 @@ pub unsafe fn next(scan: pg_sys::TableScanDesc, forward: bool, slot: *mut pg_sys
     unsafe {
         let parallel = (*scan).rs_parallel;
         let found = {
-            let ScanState { store, snapshot, cursor, blocks, .. } = state(scan);
+            let ScanState { store, snapshot, cursor, filter, blocks, .. } = state(scan);
+            let mut filter = || filter.take().unwrap_or_else(|| Box::new(All));
             match store {
                 None => false,
                 Some(store) if parallel.is_null() => {
                     let cursor = match cursor {
                         Some(cursor) => cursor,
-                        None => cursor.insert(Cursor::new(store, *snapshot, All, *blocks).or_raise()),
+                        None => cursor.insert(Cursor::new(store, *snapshot, filter(), *blocks).or_raise()),
                     };
                     cursor.next(store, &mut Sequential, forward, slot).or_raise()
                 }
@@ -219,7 +231,7 @@ pub unsafe fn next(scan: pg_sys::TableScanDesc, forward: bool, slot: *mut pg_sys
                     let mut units = Shared::new(parallel);
                     let cursor = match cursor {
                         Some(cursor) => cursor,
-                        None => cursor.insert(Cursor::new(store, *snapshot, All, units.next_block()).or_raise()),
+                        None => cursor.insert(Cursor::new(store, *snapshot, filter(), units.next_block()).or_raise()),
                     };
                     cursor.next(store, &mut units, forward, slot).or_raise()
                 }
@@ -285,8 +297,8 @@ pub unsafe fn next_in_range(scan: pg_sys::TableScanDesc, forward: bool, slot: *m
             && let Some(row) = state.block.number(index)
         {
             state.index = if forward { index + 1 } else { index };
-            // SAFETY: the caller's promise.
             let fits = low <= row && row < high;
+            // SAFETY: the caller's promise.
             if fits && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise() {
                 return true;
             }
@@ -351,7 +363,8 @@ pub unsafe fn at_offset(scan: pg_sys::TableScanDesc, offset: u16, slot: *mut pg_
     let Some(row) = RowNumber::from_block_offset(block, offset) else { return false };
     let index = state.block.at_or_after(row);
     // SAFETY: the caller's promise.
-    state.block.number(index) == Some(row) && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise()
+    state.block.number(index) == Some(row)
+        && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise()
 }
 
 /// Number of virtual blocks of the table when the scan began.

@@ -49,6 +49,9 @@ pub fn ops() -> *const pg_sys::TupleTableSlotOps {
             ops.clear = Some(clear);
             ops.getsysattr = Some(get_system_attribute);
             ops.copyslot = Some(copy_slot);
+            ops.materialize = Some(materialize_slot);
+            ops.get_heap_tuple = Some(get_heap_tuple);
+            ops.copy_heap_tuple = Some(copy_heap_tuple);
             crate::pg::compat::set_current_xact_test(&mut ops, is_current_transaction);
             Ops(ops)
         })
@@ -68,6 +71,54 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
         if let Some(base) = pg_sys::TTSOpsHeapTuple.clear {
             base(slot);
         }
+    }
+}
+
+/// Makes the heap tuple of a slot that holds values, with the row's TID, which core's functions leave out.
+///
+/// # Safety
+/// `slot` must be a non-empty slot of ours.
+unsafe fn form_tuple(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let heap = slot.cast::<pg_sys::HeapTupleTableSlot>();
+        if !(*heap).tuple.is_null() {
+            return;
+        }
+        if let Some(base) = pg_sys::TTSOpsHeapTuple.materialize {
+            base(slot);
+        }
+        (*(*heap).tuple).t_self = (*slot).tts_tid;
+        (*(*heap).tuple).t_tableOid = (*slot).tts_tableOid;
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn materialize_slot(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        form_tuple(slot);
+        if let Some(base) = pg_sys::TTSOpsHeapTuple.materialize {
+            base(slot);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn get_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        form_tuple(slot);
+        (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn copy_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        form_tuple(slot);
+        pg_sys::heap_copytuple((*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple)
     }
 }
 
@@ -246,10 +297,8 @@ impl Drop for OwnSlot {
 pub unsafe fn key_intact(store: &Store, old: RowNumber, new: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the table is open; the bitmap is a copy of ours.
     unsafe {
-        let keys = pg_sys::RelationGetIndexAttrBitmap(
-            store.table().raw(),
-            pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY,
-        );
+        let keys =
+            pg_sys::RelationGetIndexAttrBitmap(store.table().raw(), pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY);
         if keys.is_null() {
             return true;
         }

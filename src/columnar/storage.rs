@@ -45,9 +45,8 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
     let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0, row_store: 0.0 } };
     // SAFETY: the companion is open.
-    let pages = unsafe {
-        pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM)
-    };
+    let pages =
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
     let rows: u64 = stripes.iter().map(|s| u64::from(s.meta.row_count - s.meta.deleted_count)).sum();
     let stripe_pages: u64 = stripes.iter().map(|s| s.meta.blob.len.div_ceil(8124)).sum();
@@ -59,6 +58,17 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0 && stripes.is_empty());
     let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * f64::from(pages));
     Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round(), row_store: loose.round() }
+}
+
+/// The share of a table's bytes that the wanted columns have, judged by one stripe; 1 if there is none.
+pub fn column_share(table: Rel, wanted: &[bool]) -> f64 {
+    let Some(store) = Store::open(table) else { return 1.0 };
+    let Some(described) = stripe::sample(&store, Snap::latest()).or_raise() else { return 1.0 };
+    let stripe = stripe::open_described(&store, described).or_raise();
+    let columns = stripe.footer().columns();
+    let all: u64 = columns.iter().map(|column| column.data_len).sum();
+    let read: u64 = columns.iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(column, _)| column.data_len).sum();
+    if all == 0 { 1.0 } else { read as f64 / all as f64 }
 }
 
 /// Creates the storage of a new table or of a table's new file.

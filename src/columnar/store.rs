@@ -92,7 +92,13 @@ impl Store {
     }
 
     /// Inserts a row tuple on probation (ON CONFLICT): it counts only once it is confirmed.
-    pub fn insert_speculative(&self, key: Key, payload: &[u8], cid: pg_sys::CommandId, token: u32) -> pg_sys::ItemPointerData {
+    pub fn insert_speculative(
+        &self,
+        key: Key,
+        payload: &[u8],
+        cid: pg_sys::CommandId,
+        token: u32,
+    ) -> pg_sys::ItemPointerData {
         TUPLE.with_borrow_mut(|buffer| {
             let tuple = buffer.form(key.id, key.seq, payload);
             // SAFETY: as in `insert`; the token goes where HeapTupleHeaderSetSpeculativeToken puts it.
@@ -106,7 +112,6 @@ impl Store {
     }
 
     /// Updates the tuple at `tid` into one with the given key; inserts the index entry on success.
-    #[allow(clippy::too_many_arguments)]
     pub fn update(
         &self,
         tid: pg_sys::ItemPointerData,
@@ -120,8 +125,7 @@ impl Store {
         TUPLE.with_borrow_mut(|buffer| {
             let tuple = buffer.form(key.id, key.seq, payload);
             // SAFETY: `form` made a well-formed companion tuple.
-            let outcome =
-                unsafe { heap::update(self.companion(), tid, tuple, cid, crosscheck, wait, key_intact) };
+            let outcome = unsafe { heap::update(self.companion(), tid, tuple, cid, crosscheck, wait, key_intact) };
             if outcome.0 == heap::TM_Result::TM_Ok {
                 // SAFETY: heap_update stored the new TID.
                 self.insert_index_entry(key, unsafe { (*tuple).t_self });

@@ -3,8 +3,8 @@
 use super::blob::{self, BlobSource, ReadError};
 use super::cache::{self, Entry, Part};
 use super::encoding::{
-    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, Position, RowBlock, StripeMeta,
-    Vector, read_directory, read_footer, read_row_block, read_vector,
+    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES, Position,
+    RowBlock, StripeMeta, Vector, read_directory, read_footer, read_row_block, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// No vector is longer than this when decompressed.
-const MAX_RAW: usize = (1 << 31) - 1;
+const MAX_RAW: usize = MAX_VECTOR_BYTES;
 
 /// A stripe that can be read.
 pub struct OpenStripe {
@@ -25,8 +25,6 @@ pub struct OpenStripe {
     pub meta: StripeMeta,
     /// Transaction that wrote it.
     pub xmin: pg_sys::TransactionId,
-    /// Where its description is in the companion.
-    pub tid: pg_sys::ItemPointerData,
     file: FileId,
     footer: Rc<Footer>,
     deleted: Option<Rc<DeleteBitmap>>,
@@ -86,6 +84,20 @@ pub fn stale_reservations(store: &Store, snapshot: Snap) -> Result<Vec<pg_sys::I
     Ok(stale)
 }
 
+/// Some stripe that a snapshot sees, found without reading the descriptions of the others.
+pub fn sample(store: &Store, snapshot: Snap) -> Result<Option<Described>, OrochiError> {
+    for range in KeyRange::all_stripes(metapage::next_block(store.table())) {
+        let mut items = store.scan(range, snapshot);
+        while let Some(stored) = items.next_visible() {
+            let described = describe(store, &stored)?;
+            if !described.meta.open {
+                return Ok(Some(described));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Opens a stripe by its description alone.
 pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiError> {
     open_described(store, Described { meta, xmin: pg_sys::FrozenTransactionId, tid: Default::default() })
@@ -94,11 +106,12 @@ pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiErr
 /// Opens a stripe.
 pub fn open_described(store: &Store, described: Described) -> Result<Rc<OpenStripe>, OrochiError> {
     let file = store.companion().file();
-    let Described { meta, xmin, tid } = described;
+    let Described { meta, xmin, .. } = described;
     let place = |error: ReadError| error.at(&store.table().name(), &format!("stripe {}", meta.stripe_id));
     let footer = footer(store, file, &meta).map_err(place)?;
-    let deleted = meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
-    Ok(Rc::new(OpenStripe { meta, xmin, tid, file, footer, deleted }))
+    let deleted =
+        meta.deleted.map(|blob| delete_bitmap(store, file, blob, meta.row_count)).transpose().map_err(place)?;
+    Ok(Rc::new(OpenStripe { meta, xmin, file, footer, deleted }))
 }
 
 fn footer(store: &Store, file: FileId, meta: &StripeMeta) -> Result<Rc<Footer>, ReadError> {
@@ -128,7 +141,11 @@ fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Resul
 }
 
 /// Finds the stripe that holds a row, among those that the snapshot sees. Rows in a delete bitmap are not found.
-pub fn find_row(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+pub fn find_row(
+    store: &Store,
+    row: RowNumber,
+    snapshot: Snap,
+) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
     for range in KeyRange::stripes_covering(row.block()) {
         let mut items = store.scan(range, snapshot);
         while let Some(stored) = items.next_visible() {
@@ -217,7 +234,8 @@ impl OpenStripe {
             let entry = directory.entry(vector).map_err(|e| fail(e.into()))?;
             let column_type = &self.footer.column(column).map_err(|e| fail(e.into()))?.column_type;
             let mut source = BlobSource { store, blob: self.meta.blob };
-            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new()).map_err(fail)
+            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new())
+                .map_err(fail)
         };
         let found = Rc::new(read()?);
         if keep {

@@ -7,8 +7,7 @@ use pgrx::pg_sys;
 #[inline]
 pub fn to_tid(row: RowNumber) -> pg_sys::ItemPointerData {
     let mut tid = pg_sys::ItemPointerData::default();
-    // SAFETY: `tid` is a local of the right type.
-    unsafe { pgrx::itemptr::item_pointer_set_all(&mut tid, row.block(), row.offset()) };
+    pgrx::itemptr::item_pointer_set_all(&mut tid, row.block(), row.offset());
     tid
 }
 

@@ -1,6 +1,7 @@
 //! What happens to write buffers when transactions and subtransactions end.
 
 use super::{insert, mover, write_buffer};
+use crate::pg::compat;
 use pgrx::pg_sys;
 
 /// Registers the callbacks of this process.
@@ -15,6 +16,9 @@ pub fn register() {
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
+    if event == XACT_EVENT_ABORT {
+        compat::restore_prefetch();
+    }
     match event {
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => write_buffer::flush_current(),
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {

@@ -35,9 +35,7 @@ impl Judge {
         let candidates = self.stripes.partition_point(|(s, _)| s.meta.first_row <= row.0);
         // Stripes rarely overlap, so the last one that starts before the row is nearly always the one.
         for (stripe, dead) in self.stripes[..candidates].iter().rev().take(2) {
-            if stripe.meta.contains(row.0)
-                && !dead.contains(row)
-                && stripe.find(&self.store, row).or_raise().is_some()
+            if stripe.meta.contains(row.0) && !dead.contains(row) && stripe.find(&self.store, row).or_raise().is_some()
             {
                 return false;
             }
@@ -70,7 +68,8 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
     // SAFETY: as above.
     let estimate = unsafe { storage::estimate(table, std::ptr::null_mut()) };
     let indexes = table.index_oids();
-    if clean && !indexes.is_empty()
+    if clean
+        && !indexes.is_empty()
         && let Some(mut judge) = Judge::new(table, oldest).or_raise()
     {
         for oid in &indexes {
@@ -90,13 +89,7 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
 
 /// # Safety
 /// The table and the index must be open.
-unsafe fn vacuum_index(
-    table: Rel,
-    index: Rel,
-    tuples: f64,
-    strategy: pg_sys::BufferAccessStrategy,
-    judge: &mut Judge,
-) {
+unsafe fn vacuum_index(table: Rel, index: Rel, tuples: f64, strategy: pg_sys::BufferAccessStrategy, judge: &mut Judge) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut info = compat::index_vacuum_info(table.raw(), index.raw(), tuples, strategy);

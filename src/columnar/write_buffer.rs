@@ -29,7 +29,10 @@ const BUDGET_EVERY: u32 = 64;
 enum Content {
     Filling(Box<StripeWriter>, Box<RowValues>),
     /// Complete; `written_in` is the subtransaction under which it was written, if it was.
-    Finished { stripe: Rc<Finished>, written_in: Option<pg_sys::SubTransactionId> },
+    Finished {
+        stripe: Rc<Finished>,
+        written_in: Option<pg_sys::SubTransactionId>,
+    },
     /// It could not be completed, so its transaction must not commit.
     Failed,
 }
@@ -61,9 +64,14 @@ fn current_subtransaction() -> pg_sys::SubTransactionId {
 pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
     match error {
         EncodingError::OutOfMemory { bytes } => OrochiError::OutOfMemory {
-            detail: format!("{bytes} bytes for a stripe of columnar table \"{}\" could not be allocated.", table.name()),
+            detail: format!(
+                "{bytes} bytes for a stripe of columnar table \"{}\" could not be allocated.",
+                table.name()
+            ),
         },
-        other => OrochiError::Internal(format!("could not write a stripe of columnar table \"{}\": {other}", table.name())),
+        other => {
+            OrochiError::Internal(format!("could not write a stripe of columnar table \"{}\": {other}", table.name()))
+        }
     }
 }
 
@@ -71,7 +79,12 @@ pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
 ///
 /// # Safety
 /// `slot` must be a non-empty slot of the table's row type.
-pub unsafe fn push(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, stripes_before: usize) -> Pushed {
+pub unsafe fn push(
+    table: Rel,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    stripes_before: usize,
+) -> Pushed {
     let owner = current_subtransaction();
     let file = table.file();
     let position = BUFFERS.with_borrow(|buffers| {
@@ -111,7 +124,8 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     // SAFETY: the descriptor is valid while the table is open.
     let types = unsafe { columns::column_types(table.desc()) };
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
-    let writer = StripeWriter::new(&types, options.compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
+    let writer =
+        StripeWriter::new(&types, options.compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
     // SAFETY: as above.
     let values = unsafe { RowValues::new(table.desc(), types) };
     BUFFERS.with_borrow_mut(|buffers| {

@@ -81,8 +81,7 @@ pub fn run() -> Vec<HealthRow> {
 }
 
 /// What to do when the library is not preloaded.
-pub const PRELOAD_HINT: &str =
-    "Add orochi to shared_preload_libraries in postgresql.conf and restart the server.";
+pub const PRELOAD_HINT: &str = "Add orochi to shared_preload_libraries in postgresql.conf and restart the server.";
 
 /// The server's own conditions: its version, and that the library is preloaded.
 pub fn check_server(rows: &mut Vec<HealthRow>) {

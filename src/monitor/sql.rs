@@ -38,19 +38,22 @@ fn metrics() -> TableIterator<
     TableIterator::new(rows.map(|row| (row.name, JsonB(row.labels.into()), row.value, row.help)))
 }
 
+// Health and metrics are for everybody; what is not, is revoked where it is defined.
 extension_sql!(
     r#"
+GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 COMMENT ON FUNCTION @extschema@.version() IS 'version of the Orochi library';
 COMMENT ON FUNCTION @extschema@.health() IS
     'checks whether Orochi can do its work: one row per finding, with what to do about it';
 COMMENT ON FUNCTION @extschema@.metrics() IS 'counters and gauges of Orochi since the server started';
 "#,
-    name = "monitor_comments",
+    name = "monitor",
     requires = [version, health, metrics]
 );
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
+#[allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use crate::monitor::counters::{self, Counter};
     use pgrx::prelude::*;
@@ -68,7 +71,8 @@ mod tests {
     fn health_says_that_the_library_is_preloaded() {
         let status = text("SELECT status FROM orochi.health() WHERE \"check\" = 'preload'");
         assert_eq!(status.as_deref(), Some("ok"));
-        let bad = text("SELECT string_agg(status, ',') FROM orochi.health() WHERE status NOT IN ('ok', 'warn', 'fail')");
+        let bad =
+            text("SELECT string_agg(status, ',') FROM orochi.health() WHERE status NOT IN ('ok', 'warn', 'fail')");
         assert_eq!(bad, None);
     }
 

@@ -13,7 +13,9 @@ pub enum OrochiError {
     #[error("could not read columnar table \"{relation}\" with a snapshot older than its last rewrite")]
     RewrittenSince { relation: String },
     /// The table's metapage has a format version that this library does not know.
-    #[error("columnar table \"{relation}\" has format version {found}, but this version of Orochi reads version {known}")]
+    #[error(
+        "columnar table \"{relation}\" has format version {found}, but this version of Orochi reads version {known}"
+    )]
     UnknownFormat { relation: String, found: u16, known: u16 },
     /// A numbering space is used up.
     #[error("columnar table \"{relation}\" has used up its {what}")]

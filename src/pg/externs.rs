@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 /// Declares a function of PostgreSQL and a wrapper that turns an ERROR inside it into a panic.
 macro_rules! guarded {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)+) => {
+        #[allow(non_snake_case)]
         mod raw {
             use super::*;
             unsafe extern "C-unwind" {
@@ -16,6 +17,7 @@ macro_rules! guarded {
             ///
             /// # Safety
             /// As for the function of the same name in PostgreSQL.
+            #[allow(non_snake_case)]
             pub unsafe fn $name($($argument: $type),*) $(-> $result)? {
                 // SAFETY: the caller's promise.
                 unsafe { pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| raw::$name($($argument),*)) }

@@ -11,7 +11,12 @@ pub use pg_sys::{LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
 ///
 /// # Safety
 /// `tuple` must be a well-formed companion tuple.
-pub unsafe fn insert(companion: Rel, tuple: pg_sys::HeapTuple, cid: pg_sys::CommandId, options: u32) -> pg_sys::ItemPointerData {
+pub unsafe fn insert(
+    companion: Rel,
+    tuple: pg_sys::HeapTuple,
+    cid: pg_sys::CommandId,
+    options: u32,
+) -> pg_sys::ItemPointerData {
     let options = (options | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32;
     // SAFETY: the relation is open for writing and the tuple well formed.
     unsafe {
@@ -52,10 +57,8 @@ impl WithoutKeyColumns {
         // SAFETY: RelationGetIndexAttrBitmap fills the cached bitmaps of an open relation and returns a copy;
         // afterwards rd_keyattr may be read and replaced until the next invalidation.
         unsafe {
-            let copy = pg_sys::RelationGetIndexAttrBitmap(
-                companion.raw(),
-                pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY,
-            );
+            let copy =
+                pg_sys::RelationGetIndexAttrBitmap(companion.raw(), pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY);
             pg_sys::bms_free(copy);
             let relation = companion.raw();
             let saved = (*relation).rd_keyattr;
@@ -95,9 +98,8 @@ pub unsafe fn update(
     let mut mode = LockTupleMode::LockTupleExclusive;
     let _guard = key_intact.then(|| WithoutKeyColumns::new(companion));
     // SAFETY: the relation is open for writing, the TID names one of its tuples, the new tuple is well formed.
-    let result = unsafe {
-        compat::heap_update(companion.raw(), &mut tid, new, cid, crosscheck, wait, &mut failure, &mut mode)
-    };
+    let result =
+        unsafe { compat::heap_update(companion.raw(), &mut tid, new, cid, crosscheck, wait, &mut failure, &mut mode) };
     (result, failure, mode)
 }
 

@@ -16,6 +16,7 @@ pub mod sample;
 pub mod server;
 pub mod snapshot;
 pub mod tuple;
+pub mod unguarded;
 pub mod values;
 
 pub use relation::{OpenRel, Rel};

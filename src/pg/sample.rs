@@ -32,6 +32,6 @@ pub unsafe fn next_tuple(sample: *mut pg_sys::SampleScanState, block: u32, highe
     unsafe {
         let choose = (*(*sample).tsmroutine).NextSampleTuple?;
         let offset = pg_guard_ffi_boundary(|| choose(sample, block, highest));
-        (offset != pg_sys::InvalidOffsetNumber as u16).then_some(offset)
+        (offset != pg_sys::InvalidOffsetNumber).then_some(offset)
     }
 }

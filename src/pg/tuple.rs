@@ -38,8 +38,7 @@ impl TupleBuffer {
             std::ptr::copy_nonoverlapping(payload.as_ptr(), base.add(OVERHEAD), payload.len());
         }
         self.data = pg_sys::HeapTupleData { t_len: len as u32, t_data: base.cast(), ..Default::default() };
-        // SAFETY: an invalid TID, as heap_insert expects.
-        unsafe { pgrx::itemptr::item_pointer_set_all(&mut self.data.t_self, pg_sys::InvalidBlockNumber, 0) };
+        pgrx::itemptr::item_pointer_set_all(&mut self.data.t_self, pg_sys::InvalidBlockNumber, 0);
         &raw mut self.data
     }
 }
@@ -60,8 +59,7 @@ impl Pinned {
         let mut tuple = pg_sys::HeapTupleData { t_self: tid, ..Default::default() };
         let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
         // SAFETY: the relation is open, the snapshot valid; with keep_buf the buffer stays pinned whenever it is set.
-        let visible =
-            unsafe { pg_sys::heap_fetch(companion.raw(), snapshot.raw(), &mut tuple, &mut buffer, true) };
+        let visible = unsafe { pg_sys::heap_fetch(companion.raw(), snapshot.raw(), &mut tuple, &mut buffer, true) };
         if buffer == pg_sys::InvalidBuffer as pg_sys::Buffer || tuple.t_data.is_null() {
             return None;
         }

@@ -66,7 +66,8 @@ pub fn tuple_from_image(
         let struct_len = size_of::<pg_sys::HeapTupleData>().next_multiple_of(8);
         let len = IMAGE_SKIP + image_len;
         let flags = (pg_sys::MCXT_ALLOC_HUGE) as i32;
-        let base = pg_sys::MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, struct_len + len, flags).cast::<u8>();
+        let base =
+            pg_sys::MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, struct_len + len, flags).cast::<u8>();
         let tuple = base.cast::<pg_sys::HeapTupleData>();
         let header = base.add(struct_len).cast::<pg_sys::HeapTupleHeaderData>();
         fill(std::slice::from_raw_parts_mut(base.add(struct_len + IMAGE_SKIP), image_len));

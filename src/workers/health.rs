@@ -59,13 +59,17 @@ fn finding(view: &View, now: i64) -> Option<HealthRow> {
                 .hint("Look for messages about it in the server log."),
         ),
         Verdict::Silent(time) => {
-            let detail = format!("The process with PID {} has given no sign of life for {} s.", view.pid, time.as_secs());
+            let detail =
+                format!("The process with PID {} has given no sign of life for {} s.", view.pid, time.as_secs());
             Some(row(detail).hint(restarts))
         }
         Verdict::Stalled(time) => {
             let job = view.job.and_then(jobs::name).unwrap_or("its loop");
             let (pid, seconds) = (view.pid, time.as_secs());
-            Some(row(format!("The process with PID {pid} has made no progress in {job} for {seconds} s.")).hint(restarts))
+            Some(
+                row(format!("The process with PID {pid} has made no progress in {job} for {seconds} s."))
+                    .hint(restarts),
+            )
         }
     }
 }
@@ -111,10 +115,16 @@ fn check_room(registry: &Registry, views: &[View]) -> HealthRow {
     if registry.is_refused() {
         row(Status::Fail, format!("A worker could not be started: all {limit} worker processes are in use.")).hint(hint)
     } else if registry.is_full() {
-        row(Status::Fail, format!("More than {} databases have the extension; some have no worker.", registry::SLOTS - 1))
+        row(
+            Status::Fail,
+            format!("More than {} databases have the extension; some have no worker.", registry::SLOTS - 1),
+        )
     } else if used + OTHERS > limit {
-        row(Status::Warn, format!("Orochi uses {used} of {limit} worker processes, which leaves few for parallel queries."))
-            .hint(hint)
+        row(
+            Status::Warn,
+            format!("Orochi uses {used} of {limit} worker processes, which leaves few for parallel queries."),
+        )
+        .hint(hint)
     } else {
         row(Status::Ok, format!("Orochi uses {used} of {limit} worker processes."))
     }

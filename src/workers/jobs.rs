@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A recurring piece of work in one database.
 #[derive(Clone, Copy)]
 pub struct JobSpec {
-    /// Name for views, messages and metrics.
+    /// Name for views and messages.
     pub name: &'static str,
     /// Time from the end of a run to the start of the next. Asked each time, so it may follow a setting.
     pub interval: fn() -> Duration,
@@ -50,17 +50,11 @@ impl<E: std::error::Error> From<E> for JobError {
 /// What a run may ask of its worker.
 pub struct JobContext {
     slot: &'static Slot,
-    database: pg_sys::Oid,
 }
 
 impl JobContext {
-    pub(super) fn new(slot: &'static Slot, database: pg_sys::Oid) -> Self {
-        Self { slot, database }
-    }
-
-    /// The worker's database.
-    pub fn database(&self) -> pg_sys::Oid {
-        self.database
+    pub(super) fn new(slot: &'static Slot) -> Self {
+        Self { slot }
     }
 
     /// Tells that the run gets on. To be called at least as often as the job's stall limit says.

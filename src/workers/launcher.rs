@@ -40,7 +40,7 @@ pub fn run() {
     let mut launcher = Launcher::new(registry);
     loop {
         if let Err(failure) = memory.guarded(|| launcher.round()) {
-            process::record(registry, LAUNCHER, "orochi launcher", &failure);
+            process::record(registry, LAUNCHER, "orochi launcher", failure);
             launcher.listed_at = None;
         }
         process::turn(slot, PERIOD);

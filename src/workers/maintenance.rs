@@ -6,9 +6,10 @@ use super::registry::{self, LAUNCHER, Registry};
 use super::slot::{Slot, State};
 use super::watcher::Watcher;
 use super::{Argument, EXTENSION};
+use crate::pg::server::database;
 use crate::pg::server::worker::{self, Failure, WorkMemory};
-use crate::pg::server::{self, database};
 use pgrx::pg_sys;
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// What `orochi.workers()` calls this kind of worker.
@@ -32,10 +33,9 @@ pub fn run(argument: u64) {
     if slot.stop_requested() {
         return;
     }
-    let database = pg_sys::Oid::from(slot.database());
-    worker::begin(Some(database));
+    worker::begin(Some(pg_sys::Oid::from(slot.database())));
     process::start_heartbeat();
-    Maintenance::new(registry, slot, index, database).serve();
+    Maintenance::new(registry, slot, index).serve();
 }
 
 struct Maintenance {
@@ -57,13 +57,13 @@ struct Scheduled {
 }
 
 impl Maintenance {
-    fn new(registry: &'static Registry, slot: &'static Slot, index: usize, database: pg_sys::Oid) -> Self {
+    fn new(registry: &'static Registry, slot: &'static Slot, index: usize) -> Self {
         let scheduled = |spec| Scheduled { spec, due: Instant::now(), failures_in_row: 0 };
         Self {
             registry,
             slot,
             index,
-            context: JobContext::new(slot, database),
+            context: JobContext::new(slot),
             memory: WorkMemory::new(),
             jobs: jobs::all().into_iter().map(scheduled).collect(),
             extension_checked_at: None,
@@ -103,7 +103,7 @@ impl Maintenance {
         match self.memory.guarded(|| worker::in_transaction(|| database::has_extension(EXTENSION))) {
             Ok(found) => found,
             Err(failure) => {
-                process::record(self.registry, self.index, "looking for the extension", &failure);
+                process::record(self.registry, self.index, "looking for the extension", failure);
                 true
             }
         }
@@ -112,17 +112,19 @@ impl Maintenance {
     fn run_job(&mut self, job: usize) {
         let spec = self.jobs[job].spec;
         self.slot.begin_job(job, spec.stall_limit);
+        worker::report_activity(CString::new(spec.name).ok().as_deref());
         let result = self.memory.guarded(|| (spec.run)(&self.context));
         let outcome = match result {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => {
                 // The job has returned in the middle of its transaction, if it has one open.
-                server::worker::abort_transaction();
+                worker::abort_transaction();
                 Err(Failure { sqlstate: error.sqlstate, message: error.message, detail: None })
             }
             Err(failure) => Err(failure),
         };
         self.slot.end_job(outcome.is_err());
+        worker::report_activity(None);
         let scheduled = &mut self.jobs[job];
         match outcome {
             Ok(report) => {
@@ -136,7 +138,7 @@ impl Maintenance {
                 scheduled.due = Instant::now() + pause_after(scheduled.failures_in_row, (spec.interval)());
                 // The reason may be that the extension has gone.
                 self.extension_checked_at = None;
-                process::record(self.registry, self.index, spec.name, &failure);
+                process::record(self.registry, self.index, spec.name, failure);
             }
         }
     }

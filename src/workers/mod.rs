@@ -23,7 +23,7 @@ pub mod watch;
 mod watcher;
 
 pub use clock::now;
-pub use hold::stop_for_database;
+pub use hold::hold_for_statement;
 
 use crate::pg::server;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -34,15 +34,11 @@ use std::ffi::CStr;
 /// Name of the extension.
 pub const EXTENSION: &CStr = c"orochi";
 
-/// Has the launcher started with the server, watches for statements that need a database alone, and reports on
-/// workers. Call once, in `_PG_init`.
+/// Has the launcher started with the server, and reports on workers. Call once, in `_PG_init`.
 pub fn init() {
-    if server::preloading() {
-        server::utility::install(hold::hold_for_statement);
-        // pg_upgrade's server must not be written to.
-        if !server::binary_upgrade() {
-            launcher::register();
-        }
+    // pg_upgrade's server must not be written to.
+    if server::preloading() && !server::binary_upgrade() {
+        launcher::register();
     }
     crate::monitor::health::register(health::check);
     crate::monitor::metrics::register(health::measure);

@@ -1,10 +1,12 @@
 //! What the launcher and the maintenance workers have in common as processes.
 
+use super::clock;
 use super::registry::{self, Registry};
 use super::slot::{Slot, State};
-use super::clock;
 use crate::pg::server;
 use crate::pg::server::worker::Failure;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::panic::ErrorReport;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -62,9 +64,12 @@ pub fn turn(slot: &Slot, timeout: Duration) {
 }
 
 /// Logs a failure and keeps it in the slot.
-pub fn record(registry: &Registry, index: usize, what: &str, failure: &Failure) {
-    let detail = failure.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-    pgrx::log!("{what} failed: {}{detail}", failure.message);
-    registry.record_error(index, &format!("{what}: {}", failure.message));
+pub fn record(registry: &Registry, index: usize, what: &str, failure: Failure) {
+    let message = format!("{what}: {}", failure.message);
+    registry.record_error(index, &message);
+    let mut report = ErrorReport::new(failure.sqlstate, message, "orochi");
+    if let Some(detail) = failure.detail {
+        report = report.set_detail(detail);
+    }
+    report.report(PgLogLevel::LOG);
 }
-

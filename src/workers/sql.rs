@@ -119,10 +119,12 @@ extension_sql!("SELECT @extschema@.start_workers();", name = "start_workers_at_c
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
+#[allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use crate::pg::server::process::wait;
-    use crate::workers::{mover_xids, stop_for_database};
+    use crate::workers::hold::stop_for_database;
+    use crate::workers::mover_xids;
     use std::time::Duration;
 
     /// Waits until this database's worker runs, or does not. A worker may be on its way when a test begins.

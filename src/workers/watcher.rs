@@ -51,7 +51,11 @@ fn report(view: &View, verdict: Verdict) {
     match verdict {
         Verdict::Stalled(time) => {
             let job = view.job.and_then(jobs::name).unwrap_or("its loop");
-            pgrx::log!("{who} (PID {}) has made no progress in {job} for {} s; terminating it", view.pid, time.as_secs());
+            pgrx::log!(
+                "{who} (PID {}) has made no progress in {job} for {} s; terminating it",
+                view.pid,
+                time.as_secs()
+            );
         }
         Verdict::Silent(time) => {
             pgrx::log!("{who} (PID {}) has given no sign of life for {} s; terminating it", view.pid, time.as_secs());

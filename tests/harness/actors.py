@@ -61,7 +61,8 @@ class Actor(threading.Thread):
             self.retries += 1
             self._roll_back()
         else:
-            self.failures.append(f"{self.name}: {type(error).__name__} {code or ''} {error}")
+            query = getattr(getattr(error, "cursor", None), "query", None) or b""
+            self.failures.append(f"{self.name}: {type(error).__name__} {code or ''} {error} {query.decode()[:500]}")
             self._roll_back()
 
     def _roll_back(self):

@@ -29,9 +29,7 @@ impl AlignedBuf {
         self.len = 0;
         if self.bytes.len() < needed {
             self.bytes.clear();
-            self.bytes
-                .try_reserve_exact(needed)
-                .map_err(|_| out_of_memory())?;
+            self.bytes.try_reserve_exact(needed).map_err(|_| out_of_memory())?;
             self.bytes.resize(needed, 0);
             self.start = self.bytes.as_ptr().align_offset(ALIGN);
         }
@@ -44,9 +42,7 @@ impl AlignedBuf {
     /// The contents.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes
-            .get(self.start..self.start + self.len)
-            .unwrap_or_default()
+        self.bytes.get(self.start..self.start + self.len).unwrap_or_default()
     }
 
     /// Bytes allocated.

@@ -15,9 +15,7 @@ pub(super) fn checksum(bytes: &[u8]) -> u64 {
 /// Makes room for `extra` more elements, with an error instead of an abort where memory is short.
 pub(super) fn reserve<T>(vec: &mut Vec<T>, extra: usize) -> Result<()> {
     vec.try_reserve(extra)
-        .map_err(|_| EncodingError::OutOfMemory {
-            bytes: (extra as u64).saturating_mul(size_of::<T>() as u64),
-        })
+        .map_err(|_| EncodingError::OutOfMemory { bytes: (extra as u64).saturating_mul(size_of::<T>() as u64) })
 }
 
 /// A vector with room for `capacity` elements.
@@ -42,14 +40,9 @@ pub(super) fn seal(block: &mut Vec<u8>, start: usize) -> Result<()> {
 
 /// The contents of a block that [`seal`] closed, once its checksum is verified.
 pub(super) fn unseal<'a>(block: &'a [u8], what: &'static str) -> Result<&'a [u8]> {
-    let (contents, sum) = block
-        .split_last_chunk()
-        .ok_or_else(|| EncodingError::truncated(what, CHECKSUM_LEN, block.len()))?;
-    if checksum(contents) == u64::from_le_bytes(*sum) {
-        Ok(contents)
-    } else {
-        Err(EncodingError::Checksum { what })
-    }
+    let (contents, sum) =
+        block.split_last_chunk().ok_or_else(|| EncodingError::truncated(what, CHECKSUM_LEN, block.len()))?;
+    if checksum(contents) == u64::from_le_bytes(*sum) { Ok(contents) } else { Err(EncodingError::Checksum { what }) }
 }
 
 /// Appends an unsigned LEB128 number: seven bits to a byte, low ones first, the high bit says that more follow.
@@ -83,18 +76,13 @@ impl<'a> Cursor<'a> {
         }
         match self.u16()? {
             found if found == version => Ok(()),
-            found => Err(EncodingError::UnsupportedVersion {
-                what: self.what,
-                version: found,
-            }),
+            found => Err(EncodingError::UnsupportedVersion { what: self.what, version: found }),
         }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or_else(|| EncodingError::truncated(self.what, N, self.rest.len()))?;
+        let (head, rest) =
+            self.rest.split_first_chunk().ok_or_else(|| EncodingError::truncated(self.what, N, self.rest.len()))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -129,10 +117,7 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(EncodingError::inconsistent(
-            self.what,
-            "a number does not fit 64 bits",
-        ))
+        Err(EncodingError::inconsistent(self.what, "a number does not fit 64 bits"))
     }
 
     /// Bytes that are left.
@@ -149,10 +134,7 @@ impl<'a> Cursor<'a> {
     pub fn finish(self) -> Result<()> {
         match self.rest.len() as u64 {
             0 => Ok(()),
-            excess => Err(EncodingError::Trailing {
-                what: self.what,
-                excess,
-            }),
+            excess => Err(EncodingError::Trailing { what: self.what, excess }),
         }
     }
 }

@@ -24,11 +24,7 @@ impl Meter {
     /// Makes room in one of a column's buffers.
     #[inline]
     fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
-        if vec.capacity() - vec.len() < extra {
-            self.grow(vec, extra)
-        } else {
-            Ok(())
-        }
+        if vec.capacity() - vec.len() < extra { self.grow(vec, extra) } else { Ok(()) }
     }
 
     #[cold]
@@ -106,24 +102,12 @@ impl ColumnWriter {
 
     /// Appends the value of row `row` of the open vector; `column` is for errors.
     #[inline]
-    pub fn push(
-        &mut self,
-        column: usize,
-        row: usize,
-        value: Value<'_>,
-        meter: &mut Meter,
-    ) -> Result<()> {
+    pub fn push(&mut self, column: usize, row: usize, value: Value<'_>, meter: &mut Meter) -> Result<()> {
         match (self.column_type.physical, value) {
             (_, Value::Null) => self.push_null(row, meter),
-            (Physical::Fixed { len: 8 }, Value::Word(word)) => {
-                self.push_array(word.to_le_bytes(), meter)
-            }
-            (Physical::Fixed { len: 4 }, Value::Word(word)) => {
-                self.push_array((word as u32).to_le_bytes(), meter)
-            }
-            (Physical::Fixed { len: 2 }, Value::Word(word)) => {
-                self.push_array((word as u16).to_le_bytes(), meter)
-            }
+            (Physical::Fixed { len: 8 }, Value::Word(word)) => self.push_array(word.to_le_bytes(), meter),
+            (Physical::Fixed { len: 4 }, Value::Word(word)) => self.push_array((word as u32).to_le_bytes(), meter),
+            (Physical::Fixed { len: 2 }, Value::Word(word)) => self.push_array((word as u16).to_le_bytes(), meter),
             (Physical::Fixed { len: 1 }, Value::Word(word)) => self.push_array([word as u8], meter),
             (_, Value::Bytes(bytes)) => self.push_bytes(column, bytes, meter),
             (_, Value::Word(_)) => Err(invalid(column, "a word is no value of this type")),
@@ -155,9 +139,7 @@ impl ColumnWriter {
 
     #[inline]
     fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
-        let padding = self
-            .padding(bytes)
-            .map_err(|detail| invalid(column, detail))?;
+        let padding = self.padding(bytes).map_err(|detail| invalid(column, detail))?;
         match self.column_type.physical {
             Physical::Fixed { len } => self.push_padded(bytes, stride(len), meter),
             Physical::Varlena { .. } | Physical::CString => {
@@ -211,20 +193,10 @@ impl ColumnWriter {
     }
 
     /// Closes the open vector, which has `rows` rows.
-    pub fn close(
-        &mut self,
-        rows: usize,
-        workspace: &mut Workspace,
-        meter: &mut Meter,
-    ) -> Result<()> {
+    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter) -> Result<()> {
         let nulls = usize::from(self.vector_nulls);
-        let bitmap = if nulls == 0 {
-            &[]
-        } else {
-            self.nulls
-                .get(..align_up(rows.div_ceil(8), 8))
-                .unwrap_or(&self.nulls)
-        };
+        let bitmap =
+            if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
         let zone = zone_of(self.column_type, &self.data, bitmap);
         let plain = if nulls == rows {
             &[]
@@ -273,23 +245,8 @@ impl ColumnWriter {
 
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter {
-            column_type,
-            stored,
-            entries,
-            raw_len,
-            null_count,
-            zone,
-            ..
-        } = self;
-        ColumnParts {
-            column_type,
-            stored,
-            entries,
-            raw_len,
-            null_count,
-            zone,
-        }
+        let ColumnWriter { column_type, stored, entries, raw_len, null_count, zone, .. } = self;
+        ColumnParts { column_type, stored, entries, raw_len, null_count, zone }
     }
 }
 
@@ -301,9 +258,5 @@ fn invalid(column: usize, detail: Defect) -> EncodingError {
 fn vector_len(len: usize) -> Result<u32> {
     let (wide, limit) = (len as u64, MAX_VECTOR_BYTES as u64);
     let fits = u32::try_from(len).ok().filter(|_| wide <= limit);
-    fits.ok_or(EncodingError::TooLarge {
-        what: "vector",
-        len: wide,
-        limit,
-    })
+    fits.ok_or(EncodingError::TooLarge { what: "vector", len: wide, limit })
 }

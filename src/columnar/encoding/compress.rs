@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
-};
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::bytes::reserve;
@@ -36,10 +34,7 @@ impl Method {
             0 => Ok(Method::None),
             1 => Ok(Method::Lz4),
             2 => Ok(Method::Zstd),
-            code => Err(EncodingError::UnknownCode {
-                what: "vector compression",
-                code,
-            }),
+            code => Err(EncodingError::UnknownCode { what: "vector compression", code }),
         }
     }
 }
@@ -67,10 +62,7 @@ impl VectorCompressor {
                 Engine::Zstd(compressor.map_err(|_| EncodingError::Compress { method: "zstd" })?)
             }
         };
-        Ok(VectorCompressor {
-            engine,
-            output: Vec::new(),
-        })
+        Ok(VectorCompressor { engine, output: Vec::new() })
     }
 
     /// Bytes of the buffer that compressed vectors go through.
@@ -93,10 +85,7 @@ impl VectorCompressor {
         let (method, len) = match &mut self.engine {
             Engine::None => return Ok((Method::None, input)),
             Engine::Lz4(table) => (Method::Lz4, compress_lz4(table, input, &mut self.output)?),
-            Engine::Zstd(compressor) => (
-                Method::Zstd,
-                compress_zstd(compressor, input, &mut self.output)?,
-            ),
+            Engine::Zstd(compressor) => (Method::Zstd, compress_zstd(compressor, input, &mut self.output)?),
         };
         match self.output.get(..len) {
             Some(output) if len < input.len() => Ok((method, output)),
@@ -111,20 +100,13 @@ fn compress_lz4(table: &mut CompressTable, input: &[u8], output: &mut Vec<u8>) -
         reserve(output, bound - output.len())?;
         output.resize(bound, 0);
     }
-    compress_into_with_table(input, output, table)
-        .map_err(|_| EncodingError::Compress { method: "lz4" })
+    compress_into_with_table(input, output, table).map_err(|_| EncodingError::Compress { method: "lz4" })
 }
 
-fn compress_zstd(
-    compressor: &mut Compressor<'_>,
-    input: &[u8],
-    output: &mut Vec<u8>,
-) -> Result<usize> {
+fn compress_zstd(compressor: &mut Compressor<'_>, input: &[u8], output: &mut Vec<u8>) -> Result<usize> {
     output.clear();
     reserve(output, zstd::zstd_safe::compress_bound(input.len()))?;
-    compressor
-        .compress_to_buffer(input, output)
-        .map_err(|_| EncodingError::Compress { method: "zstd" })
+    compressor.compress_to_buffer(input, output).map_err(|_| EncodingError::Compress { method: "zstd" })
 }
 
 /// Decompresses `input` into `output`, which it has to fill exactly.
@@ -135,19 +117,12 @@ pub(super) fn decompress(method: Method, input: &[u8], output: &mut [u8]) -> Res
             return Ok(());
         }
         Method::None => {
-            return Err(EncodingError::inconsistent(
-                "vector",
-                "its stored length is not its length",
-            ));
+            return Err(EncodingError::inconsistent("vector", "its stored length is not its length"));
         }
         Method::Lz4 => ("lz4", decompress_into(input, output).ok()),
         Method::Zstd => ("zstd", decompress_zstd(input, output)),
     };
-    if written == Some(output.len()) {
-        Ok(())
-    } else {
-        Err(EncodingError::Decompress { method: name })
-    }
+    if written == Some(output.len()) { Ok(()) } else { Err(EncodingError::Decompress { method: name }) }
 }
 
 thread_local! {

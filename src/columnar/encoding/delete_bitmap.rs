@@ -1,5 +1,6 @@
 //! Which rows of a stripe are deleted.
 
+#[cfg(test)]
 use std::ops::Range;
 
 use super::bytes::{Cursor, VARINT_MAX_LEN, put_varint, reserve, seal, unseal, with_capacity};
@@ -25,11 +26,7 @@ impl DeleteBitmap {
         let len = rows.div_ceil(64) as usize;
         let mut words = with_capacity(len)?;
         words.resize(len, 0);
-        Ok(DeleteBitmap {
-            words,
-            rows,
-            count: 0,
-        })
+        Ok(DeleteBitmap { words, rows, count: 0 })
     }
 
     /// Rows of the stripe.
@@ -38,27 +35,20 @@ impl DeleteBitmap {
     }
 
     /// Rows that are deleted.
+    #[cfg(test)]
     pub fn count(&self) -> u32 {
         self.count
     }
 
     /// Whether row `ordinal` is deleted; one that does not exist is not.
     pub fn contains(&self, ordinal: u32) -> bool {
-        self.words
-            .get((ordinal / 64) as usize)
-            .is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
+        self.words.get((ordinal / 64) as usize).is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
     }
 
     /// Marks row `ordinal` as deleted and says whether it was not before.
     pub fn insert(&mut self, ordinal: u32) -> Result<bool> {
-        let word = self
-            .words
-            .get_mut((ordinal / 64) as usize)
-            .filter(|_| ordinal < self.rows);
-        let word = word.ok_or(EncodingError::OutOfRange {
-            what: "row",
-            index: ordinal.into(),
-        })?;
+        let word = self.words.get_mut((ordinal / 64) as usize).filter(|_| ordinal < self.rows);
+        let word = word.ok_or(EncodingError::OutOfRange { what: "row", index: ordinal.into() })?;
         let bit = 1 << (ordinal % 64);
         let new = *word & bit == 0;
         *word |= bit;
@@ -67,6 +57,7 @@ impl DeleteBitmap {
     }
 
     /// How many rows of a range, such as the rows of a vector, are deleted.
+    #[cfg(test)]
     pub fn count_in(&self, range: Range<u32>) -> u32 {
         let (mut at, end) = (range.start, range.end.min(self.rows));
         let mut count = 0;
@@ -108,12 +99,7 @@ impl DeleteBitmap {
                 *kind = KIND_BITS;
             }
             reserve(&mut out, bits)?;
-            out.extend(
-                self.words
-                    .iter()
-                    .flat_map(|word| word.to_le_bytes())
-                    .take(bits),
-            );
+            out.extend(self.words.iter().flat_map(|word| word.to_le_bytes()).take(bits));
         }
         seal(&mut out, 0)?;
         Ok(out)
@@ -146,10 +132,7 @@ impl DeleteBitmap {
         cursor.expect_header(MAGIC, VERSION)?;
         let kind = cursor.u8()?;
         if cursor.u32()? != rows {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "it is that of a stripe with another number of rows",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "it is that of a stripe with another number of rows"));
         }
         let count = cursor.u32()?;
         let mut bitmap = DeleteBitmap::new(rows)?;
@@ -158,32 +141,21 @@ impl DeleteBitmap {
             KIND_RUNS => bitmap.read_runs(cursor)?,
             code => return Err(EncodingError::UnknownCode { what: WHAT, code }),
         }
-        if bitmap.count == count {
-            Ok(bitmap)
-        } else {
-            Err(EncodingError::inconsistent(WHAT, "its count is wrong"))
-        }
+        if bitmap.count == count { Ok(bitmap) } else { Err(EncodingError::inconsistent(WHAT, "its count is wrong")) }
     }
 
     fn read_bits(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.len() != self.rows.div_ceil(8) as usize {
-            return Err(EncodingError::truncated(
-                WHAT,
-                self.rows.div_ceil(8) as usize,
-                bytes.len(),
-            ));
+            return Err(EncodingError::truncated(WHAT, self.rows.div_ceil(8) as usize, bytes.len()));
         }
         for (word, chunk) in self.words.iter_mut().zip(bytes.chunks(8)) {
-            *word = chunk
-                .iter()
-                .rev()
-                .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+            *word = chunk.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
             self.count += word.count_ones();
         }
         match self.words.last() {
-            Some(last) if !self.rows.is_multiple_of(64) && last >> (self.rows % 64) != 0 => Err(
-                EncodingError::inconsistent(WHAT, "it has rows beyond the end of the stripe"),
-            ),
+            Some(last) if !self.rows.is_multiple_of(64) && last >> (self.rows % 64) != 0 => {
+                Err(EncodingError::inconsistent(WHAT, "it has rows beyond the end of the stripe"))
+            }
             _ => Ok(()),
         }
     }
@@ -194,10 +166,7 @@ impl DeleteBitmap {
             let start = at.saturating_add(cursor.varint()?);
             at = start.saturating_add(cursor.varint()?);
             if at > u64::from(self.rows) || at == start {
-                return Err(EncodingError::inconsistent(
-                    WHAT,
-                    "it has rows beyond the end of the stripe",
-                ));
+                return Err(EncodingError::inconsistent(WHAT, "it has rows beyond the end of the stripe"));
             }
             for ordinal in start..at {
                 self.insert(ordinal as u32)?;

@@ -59,22 +59,12 @@ impl VectorEntry {
         let compression = Method::from_code(cursor.u8()?)?;
         let checksum = cursor.u64()?;
         let zone = get_zone(cursor, column.order, null_count < rows)?;
-        let entry = VectorEntry {
-            offset,
-            stored_len,
-            raw_len,
-            rows,
-            null_count,
-            encoding,
-            compression,
-            checksum,
-            zone,
-        };
+        let entry =
+            VectorEntry { offset, stored_len, raw_len, rows, null_count, encoding, compression, checksum, zone };
         match entry.defect(column) {
-            _ if encoding != ENCODING_PLAIN => Err(EncodingError::UnknownCode {
-                what: "vector encoding",
-                code: encoding,
-            }),
+            _ if encoding != ENCODING_PLAIN => {
+                Err(EncodingError::UnknownCode { what: "vector encoding", code: encoding })
+            }
             Some(detail) => Err(EncodingError::inconsistent(WHAT, detail)),
             None => Ok(entry),
         }
@@ -89,21 +79,13 @@ impl VectorEntry {
             return Some("a vector of NULLs has bytes");
         }
         if nulls < rows
-            && !Layout::new(column.physical, rows, nulls).accepts(
-                column.physical,
-                rows,
-                self.raw_len as usize,
-            )
+            && !Layout::new(column.physical, rows, nulls).accepts(column.physical, rows, self.raw_len as usize)
         {
             return Some("the length of a vector does not fit its rows");
         }
         match self.compression {
-            Method::None if self.stored_len != self.raw_len => {
-                Some("a vector that is not compressed has two lengths")
-            }
-            Method::Lz4 | Method::Zstd if self.stored_len >= self.raw_len => {
-                Some("a compressed vector has not shrunk")
-            }
+            Method::None if self.stored_len != self.raw_len => Some("a vector that is not compressed has two lengths"),
+            Method::Lz4 | Method::Zstd if self.stored_len >= self.raw_len => Some("a compressed vector has not shrunk"),
             _ => None,
         }
     }
@@ -119,23 +101,13 @@ pub(super) fn put_zone(order: Order, zone: Option<Zone>, out: &mut Vec<u8>) {
 }
 
 /// Reads what [`put_zone`] wrote; `has_values` says whether a zone is meant.
-pub(super) fn get_zone(
-    cursor: &mut Cursor<'_>,
-    order: Order,
-    has_values: bool,
-) -> Result<Option<Zone>> {
+pub(super) fn get_zone(cursor: &mut Cursor<'_>, order: Order, has_values: bool) -> Result<Option<Zone>> {
     if order == Order::None {
         return Ok(None);
     }
-    let zone = Zone {
-        min: cursor.u64()?,
-        max: cursor.u64()?,
-    };
+    let zone = Zone { min: cursor.u64()?, max: cursor.u64()? };
     match has_values {
-        true if zone.min > zone.max => Err(EncodingError::inconsistent(
-            "zone map",
-            "its minimum exceeds its maximum",
-        )),
+        true if zone.min > zone.max => Err(EncodingError::inconsistent("zone map", "its minimum exceeds its maximum")),
         true => Ok(Some(zone)),
         false => Ok(None),
     }
@@ -143,12 +115,7 @@ pub(super) fn get_zone(
 
 /// Bytes of the directory of a column with `vectors` vectors.
 pub(super) fn directory_len(order: Order, vectors: usize) -> usize {
-    vectors
-        * if order == Order::None {
-            ENTRY_LEN
-        } else {
-            ENTRY_LEN + ZONE_LEN
-        }
+    vectors * if order == Order::None { ENTRY_LEN } else { ENTRY_LEN + ZONE_LEN }
 }
 
 /// The vectors of one column.
@@ -178,10 +145,7 @@ impl ColumnDirectory {
         cursor.finish()?;
         let same_len = offset == owner.data_offset + owner.data_len && raw_len == owner.raw_len;
         if !same_len || null_count != owner.null_count {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "its vectors do not add up to the column",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "its vectors do not add up to the column"));
         }
         Ok(ColumnDirectory { entries })
     }
@@ -193,9 +157,6 @@ impl ColumnDirectory {
 
     /// Vector `index`.
     pub fn entry(&self, index: usize) -> Result<&VectorEntry> {
-        self.entries.get(index).ok_or(EncodingError::OutOfRange {
-            what: "vector",
-            index: index as u64,
-        })
+        self.entries.get(index).ok_or(EncodingError::OutOfRange { what: "vector", index: index as u64 })
     }
 }

@@ -7,11 +7,7 @@ use thiserror::Error;
 pub enum EncodingError {
     /// The bytes end before the structure does.
     #[error("{what} is truncated: {needed} bytes needed, {available} available")]
-    Truncated {
-        what: &'static str,
-        needed: u64,
-        available: u64,
-    },
+    Truncated { what: &'static str, needed: u64, available: u64 },
     /// There are bytes left where the structure has ended.
     #[error("{what} is followed by {excess} unexpected bytes")]
     Trailing { what: &'static str, excess: u64 },
@@ -26,20 +22,13 @@ pub enum EncodingError {
     Checksum { what: &'static str },
     /// Two facts that the bytes state contradict each other.
     #[error("{what} is inconsistent: {detail}")]
-    Inconsistent {
-        what: &'static str,
-        detail: &'static str,
-    },
+    Inconsistent { what: &'static str, detail: &'static str },
     /// A code (of an encoding, a compression, a type) has no meaning.
     #[error("{what} has the unknown code {code}")]
     UnknownCode { what: &'static str, code: u8 },
     /// A length is beyond what the caller allows or the format can hold.
     #[error("{what} has {len} bytes, more than the limit of {limit}")]
-    TooLarge {
-        what: &'static str,
-        len: u64,
-        limit: u64,
-    },
+    TooLarge { what: &'static str, len: u64, limit: u64 },
     /// Compressed bytes do not decompress to what they should.
     #[error("{method} cannot decompress a vector")]
     Decompress { method: &'static str },
@@ -75,46 +64,34 @@ pub enum EncodingError {
 impl EncodingError {
     /// The SQLSTATE to report: XX001 for bad bytes, 53200 without memory, 54000 for limits of the format, 0A000 for
     /// a newer format, XX000 where the caller broke the interface.
+    #[cfg(test)]
     pub fn sqlstate(&self) -> &'static str {
         use EncodingError::*;
         match self {
-            Truncated { .. }
-            | Trailing { .. }
-            | BadMagic { .. }
-            | Checksum { .. }
-            | Inconsistent { .. } => "XX001",
+            Truncated { .. } | Trailing { .. } | BadMagic { .. } | Checksum { .. } | Inconsistent { .. } => "XX001",
             UnknownCode { .. } | Decompress { .. } | OutOfRange { .. } => "XX001",
             UnsupportedVersion { .. } => "0A000",
             OutOfMemory { .. } | Compress { .. } => "53200",
             TooLarge { .. } | RowCount { .. } => "54000",
-            InvalidType { .. }
-            | InvalidValue { .. }
-            | InvalidLimits { .. }
-            | RowOrder { .. }
-            | WriterFailed => "XX000",
+            InvalidType { .. } | InvalidValue { .. } | InvalidLimits { .. } | RowOrder { .. } | WriterFailed => "XX000",
         }
     }
 
     /// What the user can do about it.
+    #[cfg(test)]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            EncodingError::UnsupportedVersion { .. } => Some(
-                "The table was written by a newer version of the extension. Install that version.",
-            ),
-            _ if self.sqlstate() == "XX001" => {
-                Some("Restore the table from a backup or a replica.")
+            EncodingError::UnsupportedVersion { .. } => {
+                Some("The table was written by a newer version of the extension. Install that version.")
             }
+            _ if self.sqlstate() == "XX001" => Some("Restore the table from a backup or a replica."),
             _ => None,
         }
     }
 
     /// A range that ends before it should.
     pub(super) fn truncated(what: &'static str, needed: usize, available: usize) -> Self {
-        EncodingError::Truncated {
-            what,
-            needed: needed as u64,
-            available: available as u64,
-        }
+        EncodingError::Truncated { what, needed: needed as u64, available: available as u64 }
     }
 
     /// A contradiction in `what`.

@@ -58,14 +58,8 @@ impl Footer {
         starts: Vec<u32>,
         row_numbers: RowNumbers,
     ) -> Result<Self> {
-        let mut footer = Footer {
-            first_row: *rows.start(),
-            last_row: *rows.end(),
-            columns,
-            starts,
-            row_numbers,
-            offset: 0,
-        };
+        let mut footer =
+            Footer { first_row: *rows.start(), last_row: *rows.end(), columns, starts, row_numbers, offset: 0 };
         footer.set_offsets()?;
         Ok(footer)
     }
@@ -103,10 +97,7 @@ impl Footer {
 
     /// Column `index`.
     pub fn column(&self, index: usize) -> Result<&ColumnEntry> {
-        self.columns.get(index).ok_or(EncodingError::OutOfRange {
-            what: "column",
-            index: index as u64,
-        })
+        self.columns.get(index).ok_or(EncodingError::OutOfRange { what: "column", index: index as u64 })
     }
 
     /// How many vectors each column has.
@@ -116,19 +107,12 @@ impl Footer {
 
     /// Rows of each vector.
     pub fn vector_rows(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
-        self.starts.windows(2).map(|pair| {
-            pair.last()
-                .zip(pair.first())
-                .map_or(0, |(end, start)| (end - start) as u16)
-        })
+        self.starts.windows(2).map(|pair| pair.last().zip(pair.first()).map_or(0, |(end, start)| (end - start) as u16))
     }
 
     /// The rows of vector `vector`, counted from the start of the stripe.
     pub fn ordinals(&self, vector: usize) -> Result<Range<u32>> {
-        let missing = EncodingError::OutOfRange {
-            what: "vector",
-            index: vector as u64,
-        };
+        let missing = EncodingError::OutOfRange { what: "vector", index: vector as u64 };
         match self.starts.get(vector..).unwrap_or_default() {
             [start, end, ..] => Ok(*start..*end),
             _ => Err(missing),
@@ -142,10 +126,7 @@ impl Footer {
         if range.contains(&ordinal) {
             Ok(ordinal)
         } else {
-            Err(EncodingError::OutOfRange {
-                what: "row",
-                index: ordinal.into(),
-            })
+            Err(EncodingError::OutOfRange { what: "row", index: ordinal.into() })
         }
     }
 
@@ -154,16 +135,8 @@ impl Footer {
         self.column(column)?;
         let vectors = self.vector_count();
         let len = |column: &ColumnEntry| directory_len(column.column_type.order, vectors);
-        let before: u64 = self
-            .columns
-            .iter()
-            .take(column)
-            .map(|column| len(column) as u64)
-            .sum();
-        Ok((
-            self.directories_offset() + before,
-            len(self.column(column)?),
-        ))
+        let before: u64 = self.columns.iter().take(column).map(|column| len(column) as u64).sum();
+        Ok((self.directories_offset() + before, len(self.column(column)?)))
     }
 
     /// The vector that has `row_number` if the stripe has it.
@@ -172,9 +145,7 @@ impl Footer {
             return None;
         }
         let after = match &self.row_numbers {
-            RowNumbers::Dense => self
-                .starts
-                .partition_point(|start| u64::from(*start) <= row_number - self.first_row),
+            RowNumbers::Dense => self.starts.partition_point(|start| u64::from(*start) <= row_number - self.first_row),
             RowNumbers::Listed(blocks) => blocks.partition_point(|block| block.first <= row_number),
         };
         after.checked_sub(1)
@@ -185,10 +156,9 @@ impl Footer {
     pub fn row_block_range(&self, vector: usize) -> Option<(u64, usize)> {
         match &self.row_numbers {
             RowNumbers::Dense => None,
-            RowNumbers::Listed(blocks) => blocks
-                .get(vector)
-                .filter(|block| block.len > 0)
-                .map(|block| (block.offset, block.len as usize)),
+            RowNumbers::Listed(blocks) => {
+                blocks.get(vector).filter(|block| block.len > 0).map(|block| (block.offset, block.len as usize))
+            }
         }
     }
 
@@ -197,23 +167,12 @@ impl Footer {
         let range = self.ordinals(vector)?;
         let rows = (range.end - range.start) as u16;
         match &self.row_numbers {
-            RowNumbers::Dense => Ok(RowBlock::Consecutive {
-                first: self.first_row + u64::from(range.start),
-                rows,
-            }),
+            RowNumbers::Dense => Ok(RowBlock::Consecutive { first: self.first_row + u64::from(range.start), rows }),
             RowNumbers::Listed(blocks) => match blocks.get(vector) {
-                None => Err(EncodingError::OutOfRange {
-                    what: "vector",
-                    index: vector as u64,
-                }),
-                Some(block) if block.len == 0 => Ok(RowBlock::Consecutive {
-                    first: block.first,
-                    rows,
-                }),
+                None => Err(EncodingError::OutOfRange { what: "vector", index: vector as u64 }),
+                Some(block) if block.len == 0 => Ok(RowBlock::Consecutive { first: block.first, rows }),
                 Some(block) => {
-                    let limit = blocks
-                        .get(vector + 1)
-                        .map_or(self.last_row, |next| next.first - 1);
+                    let limit = blocks.get(vector + 1).map_or(self.last_row, |next| next.first - 1);
                     RowBlock::decode(block, rows, limit, bytes)
                 }
             },
@@ -226,25 +185,16 @@ impl Footer {
             RowNumbers::Dense => 0,
             RowNumbers::Listed(blocks) => size_of_val(blocks.as_slice()),
         };
-        size_of::<Self>()
-            + size_of_val(self.columns.as_slice())
-            + size_of_val(self.starts.as_slice())
-            + blocks
+        size_of::<Self>() + size_of_val(self.columns.as_slice()) + size_of_val(self.starts.as_slice()) + blocks
     }
 
     fn directories_offset(&self) -> u64 {
-        self.columns
-            .last()
-            .map_or(0, |column| column.data_offset + column.data_len)
+        self.columns.last().map_or(0, |column| column.data_offset + column.data_len)
     }
 
     /// Offsets follow from lengths: columns, directories and row blocks lie in this order without gaps.
     fn set_offsets(&mut self) -> Result<()> {
-        let too_large = |len| EncodingError::TooLarge {
-            what: "stripe",
-            len,
-            limit: MAX_STRIPE_LEN,
-        };
+        let too_large = |len| EncodingError::TooLarge { what: "stripe", len, limit: MAX_STRIPE_LEN };
         let mut offset = 0u64;
         for column in &mut self.columns {
             column.data_offset = offset;
@@ -254,11 +204,8 @@ impl Footer {
             return Err(too_large(offset));
         }
         let vectors = self.vector_count();
-        offset += self
-            .columns
-            .iter()
-            .map(|column| directory_len(column.column_type.order, vectors) as u64)
-            .sum::<u64>();
+        offset +=
+            self.columns.iter().map(|column| directory_len(column.column_type.order, vectors) as u64).sum::<u64>();
         if let RowNumbers::Listed(blocks) = &mut self.row_numbers {
             for block in blocks {
                 block.offset = offset;
@@ -266,10 +213,6 @@ impl Footer {
             }
         }
         self.offset = offset;
-        if offset > MAX_STRIPE_LEN {
-            Err(too_large(offset))
-        } else {
-            Ok(())
-        }
+        if offset > MAX_STRIPE_LEN { Err(too_large(offset)) } else { Ok(()) }
     }
 }

@@ -27,18 +27,12 @@ impl Footer {
             ROWS_DENSE => false,
             ROWS_LISTED => true,
             code => {
-                return Err(EncodingError::UnknownCode {
-                    what: "row numbering",
-                    code,
-                });
+                return Err(EncodingError::UnknownCode { what: "row numbering", code });
             }
         };
         // Every vector takes two bytes or more, which bounds what a wrong count can allocate.
         if column_count > MAX_COLUMNS || vector_count > cursor.remaining() / 2 {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "it has more columns or vectors than it can have",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "it has more columns or vectors than it can have"));
         }
         let columns = parse_columns(&mut cursor, column_count, row_count)?;
         let (starts, row_numbers) = parse_vectors(&mut cursor, vector_count, row_count, listed)?;
@@ -58,11 +52,7 @@ impl Footer {
         out.extend_from_slice(&(self.vector_count() as u32).to_le_bytes());
         out.extend_from_slice(&self.first_row.to_le_bytes());
         out.extend_from_slice(&self.last_row.to_le_bytes());
-        out.push(if self.row_numbers == RowNumbers::Dense {
-            ROWS_DENSE
-        } else {
-            ROWS_LISTED
-        });
+        out.push(if self.row_numbers == RowNumbers::Dense { ROWS_DENSE } else { ROWS_LISTED });
         for column in &self.columns {
             out.extend_from_slice(&column.column_type.encode());
             out.extend_from_slice(&column.data_len.to_le_bytes());
@@ -87,46 +77,23 @@ impl Footer {
 
     /// Row numbers have to increase from the first to the last, with room for every vector's rows.
     fn check_row_numbers(&self) -> Result<()> {
-        let fits = |first: u64, rows: u64, last: u64| {
-            last.checked_sub(first).is_some_and(|span| span >= rows - 1)
-        };
-        let mut valid =
-            self.row_count() > 0 && fits(self.first_row, self.row_count().into(), self.last_row);
+        let fits = |first: u64, rows: u64, last: u64| last.checked_sub(first).is_some_and(|span| span >= rows - 1);
+        let mut valid = self.row_count() > 0 && fits(self.first_row, self.row_count().into(), self.last_row);
         match &self.row_numbers {
-            RowNumbers::Dense => {
-                valid &=
-                    self.last_row.wrapping_sub(self.first_row) == u64::from(self.row_count()) - 1
-            }
+            RowNumbers::Dense => valid &= self.last_row.wrapping_sub(self.first_row) == u64::from(self.row_count()) - 1,
             RowNumbers::Listed(blocks) => {
-                valid &= blocks
-                    .first()
-                    .is_some_and(|block| block.first == self.first_row);
-                let limits = blocks
-                    .iter()
-                    .skip(1)
-                    .map(|next| next.first.checked_sub(1))
-                    .chain([Some(self.last_row)]);
+                valid &= blocks.first().is_some_and(|block| block.first == self.first_row);
+                let limits = blocks.iter().skip(1).map(|next| next.first.checked_sub(1)).chain([Some(self.last_row)]);
                 for ((block, rows), limit) in blocks.iter().zip(self.vector_rows()).zip(limits) {
                     valid &= limit.is_some_and(|limit| fits(block.first, rows.into(), limit));
                 }
             }
         }
-        if valid {
-            Ok(())
-        } else {
-            Err(EncodingError::inconsistent(
-                WHAT,
-                "its row numbers do not increase",
-            ))
-        }
+        if valid { Ok(()) } else { Err(EncodingError::inconsistent(WHAT, "its row numbers do not increase")) }
     }
 }
 
-fn parse_columns(
-    cursor: &mut Cursor<'_>,
-    count: usize,
-    row_count: u32,
-) -> Result<Vec<ColumnEntry>> {
+fn parse_columns(cursor: &mut Cursor<'_>, count: usize, row_count: u32) -> Result<Vec<ColumnEntry>> {
     let mut columns = with_capacity(count)?;
     for _ in 0..count {
         let column_type = ColumnType::decode(cursor.u32()?.to_le_bytes())?;
@@ -135,10 +102,7 @@ fn parse_columns(
         let directory_checksum = cursor.u64()?;
         let zone = get_zone(cursor, column_type.order, null_count < row_count)?;
         if null_count > row_count || data_len > raw_len {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "a column has more NULLs or bytes than it can have",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "a column has more NULLs or bytes than it can have"));
         }
         columns.push(ColumnEntry {
             column_type,
@@ -166,30 +130,19 @@ fn parse_vectors(
         let rows = cursor.u16()?;
         total = total.saturating_add(rows.into());
         if rows == 0 || usize::from(rows) > MAX_VECTOR_ROWS || total > row_count {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "a vector has more or fewer rows than it can have",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "a vector has more or fewer rows than it can have"));
         }
         starts.push(total);
     }
     if total != row_count {
-        return Err(EncodingError::inconsistent(
-            WHAT,
-            "its vectors do not have all its rows",
-        ));
+        return Err(EncodingError::inconsistent(WHAT, "its vectors do not have all its rows"));
     }
     if !listed {
         return Ok((starts, RowNumbers::Dense));
     }
     let mut blocks = with_capacity(count)?;
     for _ in 0..count {
-        blocks.push(RowBlockEntry {
-            first: cursor.u64()?,
-            offset: 0,
-            len: cursor.u32()?,
-            checksum: cursor.u64()?,
-        });
+        blocks.push(RowBlockEntry { first: cursor.u64()?, offset: 0, len: cursor.u32()?, checksum: cursor.u64()? });
     }
     Ok((starts, RowNumbers::Listed(blocks)))
 }

@@ -75,10 +75,7 @@ impl StripeMeta {
             row_count: summary.row_count,
             column_count: summary.column_count,
             raw_bytes: summary.raw_bytes,
-            blob: BlobRef {
-                id: blob_id,
-                len: summary.len,
-            },
+            blob: BlobRef { id: blob_id, len: summary.len },
             footer_offset: summary.footer_offset,
             footer_len: summary.footer_len,
             ..StripeMeta::reservation(stripe_id, summary.first_row, summary.last_row)
@@ -93,12 +90,7 @@ impl StripeMeta {
     /// The description as bytes, at most [`STRIPE_META_MAX_LEN`].
     pub fn encode(&self) -> Result<Vec<u8>> {
         let deleted = self.deleted.unwrap_or_default();
-        let flags = if self.open { FLAG_OPEN } else { 0 }
-            | if self.deleted.is_some() {
-                FLAG_DELETED
-            } else {
-                0
-            };
+        let flags = if self.open { FLAG_OPEN } else { 0 } | if self.deleted.is_some() { FLAG_DELETED } else { 0 };
         let mut out = with_capacity(STRIPE_META_MAX_LEN)?;
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -137,16 +129,10 @@ impl StripeMeta {
             row_count: cursor.u32()?,
             column_count: cursor.u16()?,
             raw_bytes: cursor.u64()?,
-            blob: BlobRef {
-                id: cursor.u32()?,
-                len: cursor.u64()?,
-            },
+            blob: BlobRef { id: cursor.u32()?, len: cursor.u64()? },
             footer_offset: cursor.u64()?,
             footer_len: cursor.u32()?,
-            deleted: Some(BlobRef {
-                id: cursor.u32()?,
-                len: cursor.u64()?,
-            }),
+            deleted: Some(BlobRef { id: cursor.u32()?, len: cursor.u64()? }),
             deleted_count: cursor.u32()?,
         };
         cursor.finish()?;
@@ -167,14 +153,7 @@ impl StripeMeta {
             && footer.last_row() == self.last_row
             && footer.raw_bytes() == self.raw_bytes
             && footer.offset() == self.footer_offset;
-        if same {
-            Ok(())
-        } else {
-            Err(EncodingError::inconsistent(
-                WHAT,
-                "the footer is that of another stripe",
-            ))
-        }
+        if same { Ok(()) } else { Err(EncodingError::inconsistent(WHAT, "the footer is that of another stripe")) }
     }
 
     fn defect(&self) -> Option<&'static str> {
@@ -187,8 +166,7 @@ impl StripeMeta {
         if self.row_count == 0 || u64::from(self.row_count) - 1 > self.last_row - self.first_row {
             return Some("its rows do not fit their interval");
         }
-        if self.deleted_count > self.row_count || (self.deleted.is_none() && self.deleted_count > 0)
-        {
+        if self.deleted_count > self.row_count || (self.deleted.is_none() && self.deleted_count > 0) {
             return Some("it has more deleted rows than it can have");
         }
         if self.footer_offset.checked_add(self.footer_len.into()) != Some(self.blob.len) {

@@ -8,9 +8,7 @@
 //! through a [`ByteSource`], and every parser is total: bytes from disk lead to a value or to an [`EncodingError`].
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "the stripe format holds values in the machine's byte order, which has to be little-endian"
-);
+compile_error!("the stripe format holds values in the machine's byte order, which has to be little-endian");
 
 mod aligned;
 mod bytes;
@@ -41,7 +39,9 @@ pub use meta::{BlobRef, StripeMeta};
 pub use reader::{ByteSource, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::RowBlock;
 pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, Order, Physical, Value};
-pub use vector::{Nulls, Vector};
+#[cfg(test)]
+pub use vector::Nulls;
+pub use vector::Vector;
 pub use writer::{Finished, StripeWriter};
 pub use zone::{Zone, order_key};
 

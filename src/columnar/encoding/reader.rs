@@ -27,10 +27,7 @@ pub fn read_footer<S: ByteSource>(
     if footer.offset() == offset {
         Ok(footer)
     } else {
-        Err(
-            EncodingError::inconsistent("stripe footer", "it does not start where the columns end")
-                .into(),
-        )
+        Err(EncodingError::inconsistent("stripe footer", "it does not start where the columns end").into())
     }
 }
 
@@ -56,13 +53,7 @@ pub fn read_vector<S: ByteSource>(
     buffer: AlignedBuf,
 ) -> Result<Vector, S::Error> {
     source.read(entry.offset, entry.stored_len as usize, scratch)?;
-    Ok(decode_vector(
-        column,
-        entry,
-        scratch.as_slice(),
-        max_raw,
-        buffer,
-    )?)
+    Ok(decode_vector(column, entry, scratch.as_slice(), max_raw, buffer)?)
 }
 
 /// Reads the row numbers of a vector, which takes no I/O if they are consecutive.

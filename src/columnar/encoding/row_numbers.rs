@@ -32,10 +32,7 @@ pub(super) enum RowNumbers {
 
 /// Appends the block of a vector's increasing `numbers` to `out` and describes it. `offset` is left for the footer.
 pub(super) fn encode_block(numbers: &[u64], out: &mut Vec<u8>) -> Result<RowBlockEntry> {
-    let (first, last) = (
-        numbers.first().copied().unwrap_or(0),
-        numbers.last().copied().unwrap_or(0),
-    );
+    let (first, last) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
     let start = out.len();
     if last - first >= numbers.len() as u64 {
         reserve(out, numbers.len() * VARINT_MAX_LEN)?;
@@ -44,12 +41,7 @@ pub(super) fn encode_block(numbers: &[u64], out: &mut Vec<u8>) -> Result<RowBloc
         }
     }
     let block = out.get(start..).unwrap_or_default();
-    Ok(RowBlockEntry {
-        first,
-        offset: 0,
-        len: block.len() as u32,
-        checksum: checksum(block),
-    })
+    Ok(RowBlockEntry { first, offset: 0, len: block.len() as u32, checksum: checksum(block) })
 }
 
 /// The row numbers of one vector.
@@ -63,35 +55,22 @@ pub enum RowBlock {
 
 impl RowBlock {
     /// Decodes the block that `entry` describes, of a vector with `rows` rows whose numbers end at `limit` or before.
-    pub(super) fn decode(
-        entry: &RowBlockEntry,
-        rows: u16,
-        limit: u64,
-        bytes: &[u8],
-    ) -> Result<Self> {
+    pub(super) fn decode(entry: &RowBlockEntry, rows: u16, limit: u64, bytes: &[u8]) -> Result<Self> {
         if checksum(bytes) != entry.checksum {
             return Err(EncodingError::Checksum { what: WHAT });
         }
-        let too_great =
-            || EncodingError::inconsistent(WHAT, "a row number exceeds those that follow");
+        let too_great = || EncodingError::inconsistent(WHAT, "a row number exceeds those that follow");
         let mut cursor = Cursor::new(bytes, WHAT);
         let mut numbers = with_capacity(usize::from(rows))?;
         let mut number = entry.first;
         numbers.push(number);
         for _ in 1..rows {
             let gap = cursor.varint()?;
-            number = number
-                .checked_add(gap)
-                .and_then(|sum| sum.checked_add(1))
-                .ok_or_else(too_great)?;
+            number = number.checked_add(gap).and_then(|sum| sum.checked_add(1)).ok_or_else(too_great)?;
             numbers.push(number);
         }
         cursor.finish()?;
-        if number <= limit {
-            Ok(RowBlock::Listed(numbers))
-        } else {
-            Err(too_great())
-        }
+        if number <= limit { Ok(RowBlock::Listed(numbers)) } else { Err(too_great()) }
     }
 
     /// How many rows there are.
@@ -105,9 +84,7 @@ impl RowBlock {
     /// Number of row `index` of the vector.
     pub fn get(&self, index: usize) -> Option<u64> {
         match self {
-            RowBlock::Consecutive { first, rows } => {
-                (index < usize::from(*rows)).then(|| first + index as u64)
-            }
+            RowBlock::Consecutive { first, rows } => (index < usize::from(*rows)).then(|| first + index as u64),
             RowBlock::Listed(numbers) => numbers.get(index).copied(),
         }
     }
@@ -119,10 +96,7 @@ impl RowBlock {
                 let index = number.checked_sub(*first)?;
                 (index < u64::from(*rows)).then_some(index as u16)
             }
-            RowBlock::Listed(numbers) => numbers
-                .binary_search(&number)
-                .ok()
-                .map(|index| index as u16),
+            RowBlock::Listed(numbers) => numbers.binary_search(&number).ok().map(|index| index as u16),
         }
     }
 }

@@ -51,18 +51,12 @@ pub struct ColumnType {
 impl ColumnType {
     /// A fixed-length type.
     pub const fn fixed(len: u16, order: Order) -> Self {
-        ColumnType {
-            physical: Physical::Fixed { len },
-            order,
-        }
+        ColumnType { physical: Physical::Fixed { len }, order }
     }
 
     /// A variable-length type with PostgreSQL's header.
     pub const fn varlena(align: u8) -> Self {
-        ColumnType {
-            physical: Physical::Varlena { align },
-            order: Order::None,
-        }
+        ColumnType { physical: Physical::Varlena { align }, order: Order::None }
     }
 
     /// Says what makes the type impossible, if anything does.
@@ -75,8 +69,7 @@ impl ColumnType {
             (_, Order::None) => None,
             (Physical::Fixed { len: 1 }, Order::Bool) => None,
             (Physical::Fixed { len: 1 | 2 | 4 | 8 }, Order::Signed | Order::Unsigned) => None,
-            (Physical::Fixed { len: 4 }, Order::Float4)
-            | (Physical::Fixed { len: 8 }, Order::Float8) => None,
+            (Physical::Fixed { len: 4 }, Order::Float4) | (Physical::Fixed { len: 8 }, Order::Float8) => None,
             _ => Some("its order does not fit its length"),
         }
     }
@@ -108,16 +101,10 @@ impl ColumnType {
             (1, 1..=8) => Physical::Varlena { align: low },
             (2, 0) => Physical::CString,
             (0..=2, _) => {
-                return Err(EncodingError::inconsistent(
-                    "column type",
-                    "its size is impossible",
-                ));
+                return Err(EncodingError::inconsistent("column type", "its size is impossible"));
             }
             (code, _) => {
-                return Err(EncodingError::UnknownCode {
-                    what: "column type",
-                    code,
-                });
+                return Err(EncodingError::UnknownCode { what: "column type", code });
             }
         };
         let order = match order {
@@ -128,10 +115,7 @@ impl ColumnType {
             4 => Order::Float4,
             5 => Order::Float8,
             code => {
-                return Err(EncodingError::UnknownCode {
-                    what: "column order",
-                    code,
-                });
+                return Err(EncodingError::UnknownCode { what: "column order", code });
             }
         };
         let column = ColumnType { physical, order };
@@ -185,25 +169,17 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            vector_rows: MAX_VECTOR_ROWS,
-            vector_bytes: 8 << 20,
-            stripe_bytes: 128 << 20,
-        }
+        Limits { vector_rows: MAX_VECTOR_ROWS, vector_bytes: 8 << 20, stripe_bytes: 128 << 20 }
     }
 }
 
 impl Limits {
     pub(super) fn validate(&self) -> Result<()> {
         if !(1..=MAX_VECTOR_ROWS).contains(&self.vector_rows) {
-            return Err(EncodingError::InvalidLimits {
-                detail: "a vector has 1 to 1024 rows",
-            });
+            return Err(EncodingError::InvalidLimits { detail: "a vector has 1 to 1024 rows" });
         }
         if !(1..=1 << 30).contains(&self.vector_bytes) {
-            return Err(EncodingError::InvalidLimits {
-                detail: "a vector has 1 byte to 1 GiB",
-            });
+            return Err(EncodingError::InvalidLimits { detail: "a vector has 1 byte to 1 GiB" });
         }
         Ok(())
     }

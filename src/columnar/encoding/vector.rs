@@ -21,20 +21,9 @@ pub(super) struct Layout {
 impl Layout {
     /// The layout of `rows` values, `null_count` of which are NULL, but not all of them.
     pub fn new(physical: Physical, rows: usize, null_count: usize) -> Self {
-        let nulls = if null_count == 0 {
-            0
-        } else {
-            align_up(rows.div_ceil(8), 8)
-        };
-        let ends = if matches!(physical, Physical::Fixed { .. }) {
-            0
-        } else {
-            align_up(rows * 4, 8)
-        };
-        Layout {
-            nulls,
-            data: nulls + ends,
-        }
+        let nulls = if null_count == 0 { 0 } else { align_up(rows.div_ceil(8), 8) };
+        let ends = if matches!(physical, Physical::Fixed { .. }) { 0 } else { align_up(rows * 4, 8) };
+        Layout { nulls, data: nulls + ends }
     }
 
     /// Says whether a vector of `raw_len` bytes can have this layout.
@@ -47,17 +36,9 @@ impl Layout {
 }
 
 /// Appends a plain vector to `out`: the bitmap `nulls` unless it is empty, `ends` unless they are, and `data`.
-pub(super) fn encode_plain(
-    nulls: &[u8],
-    ends: &[u32],
-    data: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<()> {
+pub(super) fn encode_plain(nulls: &[u8], ends: &[u32], data: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    reserve(
-        out,
-        align_up(nulls.len(), 8) + align_up(ends.len() * 4, 8) + data.len(),
-    )?;
+    reserve(out, align_up(nulls.len(), 8) + align_up(ends.len() * 4, 8) + data.len())?;
     out.extend_from_slice(nulls);
     out.resize(start + align_up(out.len() - start, 8), 0);
     out.extend(ends.iter().flat_map(|end| end.to_le_bytes()));
@@ -108,36 +89,18 @@ pub fn decode_vector(
     mut buffer: AlignedBuf,
 ) -> Result<Vector> {
     if bytes.len() != entry.stored_len as usize {
-        return Err(EncodingError::truncated(
-            WHAT,
-            entry.stored_len as usize,
-            bytes.len(),
-        ));
+        return Err(EncodingError::truncated(WHAT, entry.stored_len as usize, bytes.len()));
     }
     if checksum(bytes) != entry.checksum {
         return Err(EncodingError::Checksum { what: WHAT });
     }
-    let (raw_len, rows, null_count) = (
-        entry.raw_len as usize,
-        entry.rows as usize,
-        entry.null_count as usize,
-    );
+    let (raw_len, rows, null_count) = (entry.raw_len as usize, entry.rows as usize, entry.null_count as usize);
     if raw_len > max_raw {
-        return Err(EncodingError::TooLarge {
-            what: WHAT,
-            len: raw_len as u64,
-            limit: max_raw as u64,
-        });
+        return Err(EncodingError::TooLarge { what: WHAT, len: raw_len as u64, limit: max_raw as u64 });
     }
     decompress(entry.compression, bytes, buffer.prepare(raw_len)?)?;
     let layout = Layout::new(column.physical, rows, null_count);
-    let vector = Vector {
-        buffer,
-        physical: column.physical,
-        rows,
-        null_count,
-        layout,
-    };
+    let vector = Vector { buffer, physical: column.physical, rows, null_count, layout };
     vector.validate()?;
     Ok(vector)
 }
@@ -145,11 +108,13 @@ pub fn decode_vector(
 impl Vector {
     /// Rows, NULLs included.
     #[inline]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.rows
     }
 
     /// How many values are NULL.
+    #[cfg(test)]
     pub fn null_count(&self) -> usize {
         self.null_count
     }
@@ -160,12 +125,7 @@ impl Vector {
         match self.null_count {
             0 => Nulls::None,
             all if all == self.rows => Nulls::All,
-            _ => Nulls::Some(
-                self.buffer
-                    .as_slice()
-                    .get(..self.layout.nulls)
-                    .unwrap_or_default(),
-            ),
+            _ => Nulls::Some(self.buffer.as_slice().get(..self.layout.nulls).unwrap_or_default()),
         }
     }
 
@@ -194,11 +154,10 @@ impl Vector {
 
     /// All values of a fixed-length column with the bytes from one to the next. Values that are NULL take up space too,
     /// of zeros. `None` for other columns and if all values are NULL.
+    #[cfg(test)]
     pub fn fixed(&self) -> Option<(&[u8], usize)> {
         match self.physical {
-            Physical::Fixed { len } if self.null_count < self.rows => {
-                Some((self.data(), stride(len)))
-            }
+            Physical::Fixed { len } if self.null_count < self.rows => Some((self.data(), stride(len))),
             _ => None,
         }
     }
@@ -208,17 +167,9 @@ impl Vector {
         self.buffer.capacity()
     }
 
-    /// Gives up the vector and keeps its buffer for the next.
-    pub fn into_buffer(self) -> AlignedBuf {
-        self.buffer
-    }
-
     #[inline]
     fn data(&self) -> &[u8] {
-        self.buffer
-            .as_slice()
-            .get(self.layout.data..)
-            .unwrap_or_default()
+        self.buffer.as_slice().get(self.layout.data..).unwrap_or_default()
     }
 
     /// Where value `index`, which is not NULL, lies in the data.
@@ -230,16 +181,10 @@ impl Vector {
                 start..start + usize::from(len)
             }
             Physical::Varlena { align } => {
-                let start = index
-                    .checked_sub(1)
-                    .map_or(0, |previous| self.end(previous));
+                let start = index.checked_sub(1).map_or(0, |previous| self.end(previous));
                 self.skip_padding(start, align)..self.end(index)
             }
-            Physical::CString => {
-                index
-                    .checked_sub(1)
-                    .map_or(0, |previous| self.end(previous))..self.end(index)
-            }
+            Physical::CString => index.checked_sub(1).map_or(0, |previous| self.end(previous))..self.end(index),
         }
     }
 
@@ -247,11 +192,7 @@ impl Vector {
     #[inline]
     fn end(&self, index: usize) -> usize {
         let at = self.layout.nulls + index * 4;
-        let bytes = self
-            .buffer
-            .as_slice()
-            .get(at..)
-            .and_then(|rest| rest.first_chunk());
+        let bytes = self.buffer.as_slice().get(at..).and_then(|rest| rest.first_chunk());
         bytes.map_or(0, |end| u32::from_le_bytes(*end) as usize)
     }
 
@@ -259,46 +200,27 @@ impl Vector {
     /// for a short one is odd and a long one is padded.
     #[inline]
     fn skip_padding(&self, end: usize, align: u8) -> usize {
-        if self.data().get(end) == Some(&0) {
-            align_up(end, usize::from(align))
-        } else {
-            end
-        }
+        if self.data().get(end) == Some(&0) { align_up(end, usize::from(align)) } else { end }
     }
 
     fn validate(&self) -> Result<()> {
         let raw_len = self.buffer.as_slice().len();
         if self.null_count == self.rows {
-            return if raw_len == 0 {
-                Ok(())
-            } else {
-                Err(EncodingError::inconsistent(WHAT, "its NULLs have bytes"))
-            };
+            return if raw_len == 0 { Ok(()) } else { Err(EncodingError::inconsistent(WHAT, "its NULLs have bytes")) };
         }
         if !self.layout.accepts(self.physical, self.rows, raw_len) {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "its length does not fit its rows",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "its length does not fit its rows"));
         }
         if let Nulls::Some(bitmap) = self.nulls()
-            && bitmap
-                .iter()
-                .map(|byte| byte.count_ones() as usize)
-                .sum::<usize>()
-                != self.null_count
+            && bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>() != self.null_count
         {
-            return Err(EncodingError::inconsistent(
-                WHAT,
-                "its NULLs are not as many as it states",
-            ));
+            return Err(EncodingError::inconsistent(WHAT, "its NULLs are not as many as it states"));
         }
         match self.physical {
             Physical::Fixed { .. } => Ok(()),
             Physical::Varlena { align } => self.validate_ends(|value, start| {
                 let long = value.first().is_some_and(|byte| byte & 1 == 0);
-                let placed =
-                    !long || (value.len() >= 4 && start.is_multiple_of(usize::from(align)));
+                let placed = !long || (value.len() >= 4 && start.is_multiple_of(usize::from(align)));
                 placed && varlena_len(value) == Some(value.len())
             }),
             Physical::CString => self.validate_ends(|value, _| value.last() == Some(&0)),
@@ -314,24 +236,16 @@ impl Vector {
                 end == previous
             } else {
                 let range = self.range(index);
-                self.data()
-                    .get(range.clone())
-                    .is_some_and(|value| is_valid(value, range.start))
+                self.data().get(range.clone()).is_some_and(|value| is_valid(value, range.start))
             };
             if !valid {
-                return Err(EncodingError::inconsistent(
-                    WHAT,
-                    "a value does not fit its length",
-                ));
+                return Err(EncodingError::inconsistent(WHAT, "a value does not fit its length"));
             }
             previous = end;
         }
         match self.data().len() {
             len if len == previous => Ok(()),
-            _ => Err(EncodingError::inconsistent(
-                WHAT,
-                "it has bytes that belong to no value",
-            )),
+            _ => Err(EncodingError::inconsistent(WHAT, "it has bytes that belong to no value")),
         }
     }
 }

@@ -78,11 +78,7 @@ impl StripeWriter {
         Ok(StripeWriter {
             columns,
             limits,
-            workspace: Workspace {
-                compressor,
-                plain: Vec::new(),
-                keep: limits.vector_bytes,
-            },
+            workspace: Workspace { compressor, plain: Vec::new(), keep: limits.vector_bytes },
             meter: Meter::default(),
             numbers: with_capacity(limits.vector_rows)?,
             row_blocks: Vec::new(),
@@ -96,24 +92,14 @@ impl StripeWriter {
     }
 
     /// Appends a row, whose number exceeds that of the row before. `value` is asked for each column in turn.
-    pub fn push_row<'a>(
-        &mut self,
-        row_number: u64,
-        mut value: impl FnMut(usize) -> Value<'a>,
-    ) -> Result<()> {
+    pub fn push_row<'a>(&mut self, row_number: u64, mut value: impl FnMut(usize) -> Value<'a>) -> Result<()> {
         if std::mem::replace(&mut self.failed, true) {
             return Err(EncodingError::WriterFailed);
         }
         if self.first_row.is_some() && row_number <= self.last_row {
-            return Err(EncodingError::RowOrder {
-                previous: self.last_row,
-                next: row_number,
-            });
+            return Err(EncodingError::RowOrder { previous: self.last_row, next: row_number });
         }
-        let rows = self
-            .rows
-            .checked_add(1)
-            .ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
+        let rows = self.rows.checked_add(1).ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
         let index = self.numbers.len();
         for (column, writer) in self.columns.iter_mut().enumerate() {
             writer.push(column, index, value(column), &mut self.meter)?;
@@ -122,9 +108,7 @@ impl StripeWriter {
         self.first_row.get_or_insert(row_number);
         self.last_row = row_number;
         self.rows = rows;
-        if self.numbers.len() >= self.limits.vector_rows
-            || self.meter.pending >= self.limits.vector_bytes
-        {
+        if self.numbers.len() >= self.limits.vector_rows || self.meter.pending >= self.limits.vector_bytes {
             self.close_vector()?;
         }
         self.failed = false;
@@ -139,8 +123,7 @@ impl StripeWriter {
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         let numbers = self.numbers.capacity() * size_of::<u64>() + self.row_blocks.capacity();
-        let entries =
-            size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
+        let entries = size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
         let columns = size_of_val(self.columns.as_slice());
         let workspace = self.workspace.plain.capacity() + self.workspace.compressor.memory();
         self.meter.held + numbers + entries + columns + workspace
@@ -161,11 +144,7 @@ impl StripeWriter {
             self.close_vector()?;
         }
         let dense = self.last_row - first_row == u64::from(self.rows) - 1;
-        let row_numbers = if dense {
-            RowNumbers::Dense
-        } else {
-            RowNumbers::Listed(self.row_entries)
-        };
+        let row_numbers = if dense { RowNumbers::Dense } else { RowNumbers::Listed(self.row_entries) };
         let mut pieces = with_capacity(self.columns.len() + 3)?;
         let mut directories = Vec::new();
         let mut entries = with_capacity(self.columns.len())?;
@@ -189,8 +168,7 @@ impl StripeWriter {
         }
         reserve(&mut self.row_entries, 1)?;
         reserve(&mut self.starts, 1)?;
-        self.row_entries
-            .push(encode_block(&self.numbers, &mut self.row_blocks)?);
+        self.row_entries.push(encode_block(&self.numbers, &mut self.row_blocks)?);
         self.starts.push(self.rows);
         self.numbers.clear();
         self.meter.pending = 0;
@@ -202,10 +180,7 @@ impl StripeWriter {
 fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<ColumnEntry> {
     let start = directories.len();
     let order = parts.column_type.order;
-    reserve(
-        directories,
-        super::directory::directory_len(order, parts.entries.len()),
-    )?;
+    reserve(directories, super::directory::directory_len(order, parts.entries.len()))?;
     for entry in &parts.entries {
         entry.encode(order, directories);
     }
@@ -221,11 +196,8 @@ fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<Co
 }
 
 fn summarise(footer: &Footer, footer_len: usize) -> Result<StripeSummary> {
-    let too_large = |_| EncodingError::TooLarge {
-        what: "stripe footer",
-        len: footer_len as u64,
-        limit: u32::MAX.into(),
-    };
+    let too_large =
+        |_| EncodingError::TooLarge { what: "stripe footer", len: footer_len as u64, limit: u32::MAX.into() };
     Ok(StripeSummary {
         row_count: footer.row_count(),
         column_count: footer.columns().len() as u16,

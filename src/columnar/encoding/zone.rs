@@ -17,10 +17,7 @@ impl Zone {
 
     /// The smallest zone around both.
     pub(super) fn union(self, other: Zone) -> Zone {
-        Zone {
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-        }
+        Zone { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 }
 
@@ -61,11 +58,7 @@ fn float_key(value: f64) -> u64 {
     }
     // Adding zero turns negative zero into positive zero.
     let bits = (value + 0.0).to_bits();
-    if bits >> 63 == 0 {
-        bits | (1 << 63)
-    } else {
-        !bits
-    }
+    if bits >> 63 == 0 { bits | (1 << 63) } else { !bits }
 }
 
 /// The zone of a fixed-length column's `data`, in which NULLs take the place of a value and `nulls` marks them; empty
@@ -76,33 +69,21 @@ pub(super) fn zone_of(column: ColumnType, data: &[u8], nulls: &[u8]) -> Option<Z
     };
     match (column.order, len) {
         (Order::Bool, 1) => fold(data, nulls, bool_key),
-        (Order::Signed, 1) => fold(data, nulls, |value| {
-            signed_key(i8::from_le_bytes(value).into())
-        }),
-        (Order::Signed, 2) => fold(data, nulls, |value| {
-            signed_key(i16::from_le_bytes(value).into())
-        }),
-        (Order::Signed, 4) => fold(data, nulls, |value| {
-            signed_key(i32::from_le_bytes(value).into())
-        }),
+        (Order::Signed, 1) => fold(data, nulls, |value| signed_key(i8::from_le_bytes(value).into())),
+        (Order::Signed, 2) => fold(data, nulls, |value| signed_key(i16::from_le_bytes(value).into())),
+        (Order::Signed, 4) => fold(data, nulls, |value| signed_key(i32::from_le_bytes(value).into())),
         (Order::Signed, 8) => fold(data, nulls, |value| signed_key(i64::from_le_bytes(value))),
         (Order::Unsigned, 1) => fold(data, nulls, |value| u8::from_le_bytes(value).into()),
         (Order::Unsigned, 2) => fold(data, nulls, |value| u16::from_le_bytes(value).into()),
         (Order::Unsigned, 4) => fold(data, nulls, |value| u32::from_le_bytes(value).into()),
         (Order::Unsigned, 8) => fold(data, nulls, u64::from_le_bytes),
-        (Order::Float4, 4) => fold(data, nulls, |value| {
-            float_key(f32::from_le_bytes(value).into())
-        }),
+        (Order::Float4, 4) => fold(data, nulls, |value| float_key(f32::from_le_bytes(value).into())),
         (Order::Float8, 8) => fold(data, nulls, |value| float_key(f64::from_le_bytes(value))),
         _ => None,
     }
 }
 
-fn fold<const LEN: usize>(
-    data: &[u8],
-    nulls: &[u8],
-    key: impl Fn([u8; LEN]) -> u64,
-) -> Option<Zone> {
+fn fold<const LEN: usize>(data: &[u8], nulls: &[u8], key: impl Fn([u8; LEN]) -> u64) -> Option<Zone> {
     let (values, _) = data.as_chunks::<LEN>();
     let (mut min, mut max) = (u64::MAX, 0);
     let mut include = |value: &[u8; LEN]| {
@@ -113,11 +94,7 @@ fn fold<const LEN: usize>(
     if nulls.is_empty() {
         values.iter().for_each(&mut include);
     } else {
-        values
-            .iter()
-            .enumerate()
-            .filter(|(row, _)| !is_set(nulls, *row))
-            .for_each(|(_, value)| include(value));
+        values.iter().enumerate().filter(|(row, _)| !is_set(nulls, *row)).for_each(|(_, value)| include(value));
     }
     (min <= max).then_some(Zone { min, max })
 }
@@ -125,7 +102,5 @@ fn fold<const LEN: usize>(
 /// Whether bit `index` of a bitmap is set; bits beyond its end are not.
 #[inline]
 pub(super) fn is_set(bitmap: &[u8], index: usize) -> bool {
-    bitmap
-        .get(index / 8)
-        .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+    bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }

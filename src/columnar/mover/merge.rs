@@ -20,11 +20,8 @@ use std::rc::Rc;
 /// In the background this many small stripes are merged at least, unless they fill a stripe.
 const ENOUGH: usize = 8;
 
-/// Marks on stripe rows: row number, place, and whether every snapshot sees the mark.
-struct Marks {
-    old: HashMap<u64, pg_sys::ItemPointerData>,
-    count: usize,
-}
+/// Marks that every snapshot sees: row number and place.
+type Marks = HashMap<u64, pg_sys::ItemPointerData>;
 
 /// Merges once; true if anything was done.
 pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
@@ -36,7 +33,7 @@ pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
     }
     for (i, described) in all.iter().enumerate() {
         pgrx::check_for_interrupts!();
-        let dead = load_marks(store, described, &snapshot).old.len() as u32 + described.meta.deleted_count;
+        let dead = marked_rows(store, &all, i, &snapshot)? + described.meta.deleted_count;
         let many = described.meta.row_count / if effort == Effort::Thorough { 100 } else { 5 };
         if dead > many {
             rewrite(store, &all[i..=i], &snapshot)?;
@@ -44,6 +41,21 @@ pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
         }
     }
     Ok(false)
+}
+
+/// How many rows of a stripe are marked as deleted for every snapshot. Marks in the stripe's interval may be of other stripes.
+fn marked_rows(store: &Store, all: &[Described], index: usize, snapshot: &LatestMvcc) -> Result<u32, OrochiError> {
+    let marks = load_marks(store, &all[index], snapshot);
+    if marks.is_empty() {
+        return Ok(0);
+    }
+    let Described { meta, xmin, tid } = all[index];
+    let stripe = stripe::open_described(store, Described { meta, xmin, tid })?;
+    let mut found = 0;
+    for row in marks.keys() {
+        found += u32::from(stripe.find(store, RowNumber(*row))?.is_some());
+    }
+    Ok(found)
 }
 
 /// A run of neighbouring small stripes that are worth merging.
@@ -74,20 +86,19 @@ fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::
     None
 }
 
-/// The marks within a stripe's interval.
+/// The marks within a stripe's interval that every snapshot sees.
 fn load_marks(store: &Store, described: &Described, snapshot: &LatestMvcc) -> Marks {
     // SAFETY: the table is open.
     let oldest = unsafe { pg_sys::GetOldestNonRemovableTransactionId(store.table().raw()) };
     let block = |row| RowNumber(row).block();
     let range = KeyRange::blocks(block(described.meta.first_row), block(described.meta.last_row));
-    let mut marks = Marks { old: HashMap::new(), count: 0 };
+    let mut marks = Marks::new();
     let mut items = store.scan(range, snapshot.snap());
     while let Some(stored) = items.next_visible() {
         let Item::Dead(row) = stored.item else { continue };
-        marks.count += 1;
         let xmin = stored.pinned.xmin();
         if xmin == pg_sys::FrozenTransactionId || lookup::precedes(xmin, oldest) {
-            marks.old.insert(row.0, stored.pinned.tid());
+            marks.insert(row.0, stored.pinned.tid());
         }
     }
     marks
@@ -102,7 +113,7 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
     let mut rows = Vec::new();
     let mut marks = HashMap::new();
     for (i, described) in group.iter().enumerate() {
-        marks.extend(load_marks(store, described, snapshot).old);
+        marks.extend(load_marks(store, described, snapshot));
         let copy = Described { meta: described.meta, xmin: described.xmin, tid: described.tid };
         let stripe = stripe::open_described(store, copy)?;
         list_rows(store, &stripe, i, &mut rows)?;

@@ -1,5 +1,6 @@
 //! What differs between PostgreSQL majors. No other module has version conditions.
 
+pub mod custom_scan;
 pub mod table_am;
 pub mod workers;
 
@@ -54,9 +55,7 @@ pub unsafe fn oid_list(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
         return Vec::new();
     }
     // SAFETY: the caller's promise; `elements` has `length` cells.
-    unsafe {
-        (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).oid_value).collect()
-    }
+    unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).oid_value).collect() }
 }
 
 /// A header pointer as PostgreSQL's functions want it.
@@ -82,7 +81,6 @@ pub unsafe fn attrs_valid(relation: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// As for `heap_update`.
-#[allow(clippy::too_many_arguments)]
 pub unsafe fn heap_update(
     relation: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
@@ -225,11 +223,30 @@ pub unsafe fn update_relstats(
         let (mut frozen_updated, mut multi_updated) = (false, false);
         #[cfg(feature = "pg18")]
         pg_sys::vac_update_relstats(
-            relation, pages, tuples, 0, 0, has_index, frozen, multi, &mut frozen_updated, &mut multi_updated, false,
+            relation,
+            pages,
+            tuples,
+            0,
+            0,
+            has_index,
+            frozen,
+            multi,
+            &mut frozen_updated,
+            &mut multi_updated,
+            false,
         );
         #[cfg(not(feature = "pg18"))]
         pg_sys::vac_update_relstats(
-            relation, pages, tuples, 0, has_index, frozen, multi, &mut frozen_updated, &mut multi_updated, false,
+            relation,
+            pages,
+            tuples,
+            0,
+            has_index,
+            frozen,
+            multi,
+            &mut frozen_updated,
+            &mut multi_updated,
+            false,
         );
     }
 }

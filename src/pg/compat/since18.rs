@@ -40,9 +40,10 @@ pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys
 pub fn avoid_prefetch_in_autovacuum() {}
 
 /// From 18 on the access method decides what is read ahead.
-pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
-    run()
-}
+pub fn stop_prefetch() {}
+
+/// From 18 on the access method decides what is read ahead.
+pub fn restore_prefetch() {}
 
 /// From 18 on bitmap scans leave prefetching to the access method.
 ///

@@ -9,7 +9,6 @@ pub trait Versioned {
     ///
     /// # Safety
     /// Core's arguments.
-    #[allow(clippy::too_many_arguments)]
     unsafe fn update(
         relation: Relation,
         item: ItemPointer,
@@ -74,7 +73,6 @@ type UpdateIndexes = TU_UpdateIndexes::Type;
 #[cfg(not(feature = "pg15"))]
 const ALL_INDEXES: UpdateIndexes = TU_UpdateIndexes::TU_All;
 
-#[allow(clippy::too_many_arguments)]
 #[pg_guard]
 unsafe extern "C-unwind" fn tuple_update<T: Versioned>(
     relation: Relation,

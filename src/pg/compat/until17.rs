@@ -53,20 +53,27 @@ unsafe fn is_autovacuum_worker() -> bool {
     unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_AUTOVAC_WORKER }
 }
 
-/// Runs a command during which nothing may be prefetched, for the reason that [`avoid_prefetch_in_autovacuum`] gives.
-pub fn without_prefetch<T>(run: impl FnOnce() -> T) -> T {
-    struct Restore(i32);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            // SAFETY: a plain variable of this process.
-            unsafe { pg_sys::maintenance_io_concurrency = self.0 }
+static SAVED_CONCURRENCY: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+/// Stops prefetching until [`restore_prefetch`], for the reason that [`avoid_prefetch_in_autovacuum`] gives.
+pub fn stop_prefetch() {
+    // SAFETY: a plain variable of this process.
+    unsafe {
+        let previous = pg_sys::maintenance_io_concurrency;
+        if SAVED_CONCURRENCY.load(std::sync::atomic::Ordering::Relaxed) < 0 {
+            SAVED_CONCURRENCY.store(previous, std::sync::atomic::Ordering::Relaxed);
         }
+        pg_sys::maintenance_io_concurrency = 0;
     }
-    // SAFETY: as above.
-    let _restore = unsafe { Restore(pg_sys::maintenance_io_concurrency) };
-    // SAFETY: as above.
-    unsafe { pg_sys::maintenance_io_concurrency = 0 };
-    run()
+}
+
+/// Undoes [`stop_prefetch`]: after the command, or when its transaction aborts.
+pub fn restore_prefetch() {
+    let saved = SAVED_CONCURRENCY.swap(-1, std::sync::atomic::Ordering::Relaxed);
+    if saved >= 0 {
+        // SAFETY: a plain variable of this process.
+        unsafe { pg_sys::maintenance_io_concurrency = saved };
+    }
 }
 
 /// Keeps bitmap scans of some tables from prefetching blocks of the main fork, which those tables do not have.

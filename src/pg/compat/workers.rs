@@ -1,7 +1,7 @@
 //! Version differences that background workers and shared memory meet.
 
 use pgrx::pg_sys;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 /// `USER_TIMEOUT` of `utils/timeout.h`: the first id that `RegisterTimeout` may give to an extension.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -26,3 +26,17 @@ pub unsafe fn set_signal_handler(signal: u32, handler: SignalHandler) {
         pg_sys::pqsignal_be(signal as c_int, Some(handler));
     }
 }
+
+/// What a worker sets for itself, as autovacuum does: settings of the server, a database or a role that are meant for
+/// sessions must not make maintenance fail, and no object of a user's schema may stand in for one of PostgreSQL's.
+pub const OWN_SETTINGS: &[(&CStr, &CStr)] = &[
+    (c"search_path", c""),
+    (c"zero_damaged_pages", c"false"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    (c"transaction_timeout", c"0"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+];

@@ -1,79 +1,11 @@
-//! Utility statements that need a database without background workers, and the hook that sees them coming.
+//! Utility statements that need a database without background workers.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
-use std::sync::OnceLock;
-
-/// Called with every utility statement before it is executed. It may raise.
-pub type Before = unsafe fn(*mut pg_sys::Node);
-
-static HOOK: OnceLock<(Before, pg_sys::ProcessUtility_hook_type)> = OnceLock::new();
-
-/// Bare declaration, without pgrx's guard: see [`process_utility`].
-mod core {
-    use pgrx::pg_sys;
-    unsafe extern "C-unwind" {
-        /// Executes a utility statement (tcop/utility.h).
-        pub fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            query: *const std::ffi::c_char,
-            read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            parameters: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-}
-
-/// Has `before` called before utility statements, in front of what other libraries have hooked in. Once, in `_PG_init`.
-pub fn install(before: Before) {
-    // SAFETY: the process runs no threads while libraries are loaded.
-    unsafe {
-        if HOOK.set((before, pg_sys::ProcessUtility_hook)).is_ok() {
-            pg_sys::ProcessUtility_hook = Some(process_utility);
-        }
-    }
-}
-
-/// The hook. It has no guard, and calls what comes next without one: an ERROR of the statement passes over this
-/// frame, which owns nothing, as it was raised. A guard would rebuild it from the few fields that it knows, and lose
-/// the names of table, column and constraint, the position in the query, and the context.
-unsafe extern "C-unwind" fn process_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    query: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    // SAFETY: the arguments are passed on as they came.
-    unsafe {
-        call_before(statement);
-        let next = match HOOK.get() {
-            Some((_, Some(previous))) => *previous,
-            _ => core::standard_ProcessUtility,
-        };
-        next(statement, query, read_only, context, parameters, environment, destination, completion);
-    }
-}
-
-/// # Safety
-/// `statement` must be valid.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn call_before(statement: *mut pg_sys::PlannedStmt) {
-    if let Some((before, _)) = HOOK.get() {
-        // SAFETY: the caller's promise.
-        unsafe { before((*statement).utilityStmt) };
-    }
-}
 
 /// The database that a statement needs for itself: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE their
 /// database, CREATE DATABASE its template, DROP and ALTER EXTENSION `extension` the current one. None for other
-/// statements, for databases that do not exist, and for databases of other users.
+/// statements, for databases that do not exist, and if the user lacks the rights that the statement asks for.
 ///
 /// # Safety
 /// `statement` must be a valid parse tree of a utility statement, and a transaction must be open.
@@ -93,9 +25,7 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg
                 of_database.then(|| owned_database(rename.subname)).flatten()
             }
             T_CreatedbStmt => template(&*statement.cast::<pg_sys::CreatedbStmt>()),
-            T_AlterExtensionStmt => {
-                current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension)
-            }
+            T_AlterExtensionStmt => current_if((*statement.cast::<pg_sys::AlterExtensionStmt>()).extname, extension),
             T_DropStmt => {
                 let drop = &*statement.cast::<pg_sys::DropStmt>();
                 let of_extension = drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION;
@@ -107,14 +37,17 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg
     }
 }
 
-/// The current database, if `name` is the extension's.
+/// The current database, if `name` is the extension's. Who neither owns the database nor is a superuser cannot own the
+/// extension.
 ///
 /// # Safety
 /// `name` must be null or a terminated string.
 unsafe fn current_if(name: *const c_char, extension: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: the caller's promise.
     let matches = !name.is_null() && unsafe { CStr::from_ptr(name) } == extension;
-    matches.then(super::database::current)
+    let database = super::database::current();
+    // SAFETY: callers of `claim` have a transaction open.
+    (matches && unsafe { is_owned(database) }).then_some(database)
 }
 
 /// The database that CREATE DATABASE copies.
@@ -129,7 +62,7 @@ unsafe fn template(create: &pg_sys::CreatedbStmt) -> Option<pg_sys::Oid> {
             _ => c"template1".as_ptr().cast_mut(),
         };
         let database = pg_sys::get_database_oid(name, true);
-        (database != pg_sys::InvalidOid).then_some(database)
+        (database != pg_sys::InvalidOid && may_create_databases()).then_some(database)
     }
 }
 
@@ -141,19 +74,59 @@ unsafe fn owned_database(name: *const c_char) -> Option<pg_sys::Oid> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: the caller's promise; the tuple is released after its owner has been read.
+    // SAFETY: the caller's promise.
     unsafe {
         let database = pg_sys::get_database_oid(name, true);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-            pg_sys::Datum::from(database),
-        );
+        is_owned(database).then_some(database)
+    }
+}
+
+/// True if the database exists and the current user owns it, as superusers own all.
+///
+/// # Safety
+/// A transaction must be open.
+unsafe fn is_owned(database: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise; tuples of pg_database begin with the fixed part that FormData describes.
+    unsafe {
+        syscache(pg_sys::SysCacheIdentifier::DATABASEOID, database, |tuple| {
+            let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>()).datdba;
+            pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner)
+        })
+    }
+}
+
+/// True if the current user may create databases.
+///
+/// # Safety
+/// A transaction must be open.
+unsafe fn may_create_databases() -> bool {
+    // SAFETY: the caller's promise; tuples of pg_authid begin with the fixed part that FormData describes.
+    unsafe {
+        syscache(pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::GetUserId(), |tuple| {
+            let role = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_authid>();
+            role.rolsuper || role.rolcreatedb
+        })
+    }
+}
+
+/// Asks something of the catalog row with an OID; false if there is none.
+///
+/// # Safety
+/// A transaction must be open, and `cache` must have the OID as its only key.
+unsafe fn syscache(
+    cache: pg_sys::SysCacheIdentifier::Type,
+    oid: pg_sys::Oid,
+    ask: impl FnOnce(pg_sys::HeapTuple) -> bool,
+) -> bool {
+    // SAFETY: the caller's promise; an ERROR in between leaves the tuple to transaction abort.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as i32, pg_sys::Datum::from(oid));
         if tuple.is_null() {
-            return None;
+            return false;
         }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>()).datdba;
+        let answer = ask(tuple);
         pg_sys::ReleaseSysCache(tuple);
-        pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner).then_some(database)
+        answer
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a background worker process needs: signals, a connection, a heartbeat timer, and recovery from errors.
 
-use crate::pg::compat::workers::{USER_TIMEOUT, set_signal_handler};
+use crate::pg::compat::workers::{OWN_SETTINGS, USER_TIMEOUT, set_signal_handler};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -69,7 +69,23 @@ pub fn begin(database: Option<pg_sys::Oid>) {
             Some(oid) => pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, 0),
             None => pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0),
         }
-        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+        for (name, value) in OWN_SETTINGS {
+            let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_OVERRIDE);
+            pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source);
+        }
+    }
+    report_activity(None);
+}
+
+/// Shows in `pg_stat_activity` what the worker is doing, or that it waits.
+pub fn report_activity(activity: Option<&CStr>) {
+    use pg_sys::BackendState::{STATE_IDLE, STATE_RUNNING};
+    // SAFETY: the text is copied.
+    unsafe {
+        match activity {
+            Some(text) => pg_sys::pgstat_report_activity(STATE_RUNNING, text.as_ptr()),
+            None => pg_sys::pgstat_report_activity(STATE_IDLE, std::ptr::null()),
+        }
     }
 }
 
@@ -199,7 +215,7 @@ fn recover() {
         pg_sys::LWLockReleaseAll();
         pg_sys::ConditionVariableCancelSleep();
         pg_sys::pgstat_report_wait_end();
-        abort_transaction();
-        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
     }
+    abort_transaction();
+    report_activity(None);
 }

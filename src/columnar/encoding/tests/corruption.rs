@@ -121,11 +121,7 @@ proptest! {
 
 #[test]
 fn newer_versions_are_named() {
-    let table = Table {
-        types: vec![],
-        columns: vec![],
-        numbers: vec![1],
-    };
+    let table = Table { types: vec![], columns: vec![], numbers: vec![1] };
     let (bytes, offset, _) = stripe(&write(&table, Compression::None, Limits::default()).unwrap());
     let newer = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
@@ -133,64 +129,27 @@ fn newer_versions_are_named() {
         bytes
     };
     let footer = Footer::parse(&newer(&bytes[offset as usize..])).unwrap_err();
-    assert_eq!(
-        footer,
-        EncodingError::UnsupportedVersion {
-            what: "stripe footer",
-            version: 2
-        }
-    );
-    assert_eq!(
-        (footer.sqlstate(), footer.hint().is_some()),
-        ("0A000", true)
-    );
+    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 2 });
+    assert_eq!((footer.sqlstate(), footer.hint().is_some()), ("0A000", true));
     let meta = StripeMeta::parse(&newer(&StripeMeta::reservation(1, 1, 1).encode().unwrap()));
-    assert!(matches!(
-        meta,
-        Err(EncodingError::UnsupportedVersion { version: 2, .. })
-    ));
+    assert!(matches!(meta, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
     let bitmap = DeleteBitmap::parse(&newer(&DeleteBitmap::new(5).unwrap().encode().unwrap()), 5);
-    assert!(matches!(
-        bitmap,
-        Err(EncodingError::UnsupportedVersion { version: 2, .. })
-    ));
-    assert!(matches!(
-        Footer::parse(b"heap pages"),
-        Err(EncodingError::BadMagic { .. })
-    ));
+    assert!(matches!(bitmap, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
+    assert!(matches!(Footer::parse(b"heap pages"), Err(EncodingError::BadMagic { .. })));
 }
 
 #[test]
 fn a_vector_is_not_decompressed_beyond_what_is_allowed() {
     let values = vec![Some(varlena(&[b'x'; 100_000], true))];
-    let table = Table {
-        types: vec![ColumnType::varlena(4)],
-        columns: vec![values],
-        numbers: vec![1],
-    };
-    let (bytes, offset, len) =
-        stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
+    let table = Table { types: vec![ColumnType::varlena(4)], columns: vec![values], numbers: vec![1] };
+    let (bytes, offset, len) = stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
     let (mut source, mut scratch) = (MemorySource(&bytes), AlignedBuf::new());
     let footer = read_footer(&mut source, offset, len, &mut scratch).unwrap();
     let directory = read_directory(&mut source, &footer, 0, &mut scratch).unwrap();
     let entry = directory.entry(0).unwrap();
-    let mut vector = |max_raw| {
-        read_vector(
-            &mut source,
-            &table.types[0],
-            entry,
-            max_raw,
-            &mut scratch,
-            AlignedBuf::new(),
-        )
-    };
-    assert!(matches!(
-        vector(100_000),
-        Err(EncodingError::TooLarge { limit: 100_000, .. })
-    ));
-    assert_eq!(
-        vector(100_100).unwrap().get(0).map(<[u8]>::len),
-        Some(100_004)
-    );
+    let mut vector =
+        |max_raw| read_vector(&mut source, &table.types[0], entry, max_raw, &mut scratch, AlignedBuf::new());
+    assert!(matches!(vector(100_000), Err(EncodingError::TooLarge { limit: 100_000, .. })));
+    assert_eq!(vector(100_100).unwrap().get(0).map(<[u8]>::len), Some(100_004));
     assert!(directory.entry(1).is_err());
 }

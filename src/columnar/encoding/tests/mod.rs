@@ -22,15 +22,8 @@ impl ByteSource for MemorySource<'_> {
     type Error = EncodingError;
 
     fn read(&mut self, offset: u64, len: usize, into: &mut AlignedBuf) -> Result<()> {
-        let bytes = self
-            .0
-            .get(offset as usize..)
-            .and_then(|rest| rest.get(..len));
-        let bytes = bytes.ok_or(EncodingError::Truncated {
-            what: "blob",
-            needed: len as u64,
-            available: 0,
-        })?;
+        let bytes = self.0.get(offset as usize..).and_then(|rest| rest.get(..len));
+        let bytes = bytes.ok_or(EncodingError::Truncated { what: "blob", needed: len as u64, available: 0 })?;
         into.prepare(len)?.copy_from_slice(bytes);
         Ok(())
     }
@@ -63,11 +56,7 @@ pub fn write(table: &Table, compression: Compression, limits: Limits) -> Result<
         writer.push_row(*number, |column| match &table.columns[column][row] {
             None => Value::Null,
             Some(bytes)
-                if row % 2 == 0
-                    && matches!(
-                        table.types[column].physical,
-                        Physical::Fixed { len: 1 | 2 | 4 | 8 }
-                    ) =>
+                if row % 2 == 0 && matches!(table.types[column].physical, Physical::Fixed { len: 1 | 2 | 4 | 8 }) =>
             {
                 let mut word = [0xee; 8];
                 word[..bytes.len()].copy_from_slice(bytes);
@@ -83,11 +72,7 @@ pub fn write(table: &Table, compression: Compression, limits: Limits) -> Result<
 pub fn stripe(finished: &Finished) -> (Vec<u8>, u64, usize) {
     let bytes = finished.pieces.concat();
     assert_eq!(bytes.len() as u64, finished.summary.len);
-    (
-        bytes,
-        finished.summary.footer_offset,
-        finished.summary.footer_len as usize,
-    )
+    (bytes, finished.summary.footer_offset, finished.summary.footer_len as usize)
 }
 
 /// Reads everything back and lets `check` look at each vector.
@@ -100,11 +85,7 @@ pub fn read(
     let (mut source, mut scratch) = (MemorySource(bytes), AlignedBuf::new());
     let footer = read_footer(&mut source, footer_offset, footer_len, &mut scratch)?;
     let mut table = Table {
-        types: footer
-            .columns()
-            .iter()
-            .map(|column| column.column_type)
-            .collect(),
+        types: footer.columns().iter().map(|column| column.column_type).collect(),
         columns: vec![],
         numbers: vec![],
     };
@@ -112,14 +93,8 @@ pub fn read(
         let directory = read_directory(&mut source, &footer, column, &mut scratch)?;
         let mut values = Vec::new();
         for entry in directory.entries() {
-            let vector = read_vector(
-                &mut source,
-                &table.types[column],
-                entry,
-                MAX_RAW,
-                &mut scratch,
-                AlignedBuf::new(),
-            )?;
+            let vector =
+                read_vector(&mut source, &table.types[column], entry, MAX_RAW, &mut scratch, AlignedBuf::new())?;
             check(&vector, &table.types[column], entry);
             values.extend((0..vector.len()).map(|index| vector.get(index).map(<[u8]>::to_vec)));
         }
@@ -127,27 +102,18 @@ pub fn read(
     }
     for vector in 0..footer.vector_count() {
         let block = read_row_block(&mut source, &footer, vector, &mut scratch)?;
-        table
-            .numbers
-            .extend((0..block.len()).map(|index| block.get(index).unwrap()));
+        table.numbers.extend((0..block.len()).map(|index| block.get(index).unwrap()));
     }
     Ok(table)
 }
 
 /// Finds the row with a number, as a lookup does.
-pub fn find_row(
-    source: &mut MemorySource<'_>,
-    footer: &Footer,
-    number: u64,
-) -> Result<Option<Position>> {
+pub fn find_row(source: &mut MemorySource<'_>, footer: &Footer, number: u64) -> Result<Option<Position>> {
     let Some(vector) = footer.vector_with(number) else {
         return Ok(None);
     };
     let block = read_row_block(source, footer, vector, &mut AlignedBuf::new())?;
-    Ok(block.find(number).map(|index| Position {
-        vector: vector as u32,
-        index,
-    }))
+    Ok(block.find(number).map(|index| Position { vector: vector as u32, index }))
 }
 
 /// For [`read`] when the bytes may be wrong.
@@ -155,10 +121,7 @@ pub fn no_check(_: &Vector, _: &ColumnType, _: &VectorEntry) {}
 
 /// What holds of every decoded vector: alignment, zones, agreement of the ways to look at it.
 pub fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
-    assert_eq!(
-        (vector.len(), vector.null_count()),
-        (entry.rows.into(), entry.null_count.into())
-    );
+    assert_eq!((vector.len(), vector.null_count()), (entry.rows.into(), entry.null_count.into()));
     assert!(vector.get(vector.len()).is_none() && vector.is_null(vector.len()));
     let mut zone: Option<Zone> = None;
     for index in 0..vector.len() {
@@ -174,10 +137,7 @@ pub fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
         assert_eq!(value.as_ptr() as usize % align, 0);
         if let Some(key) = order_key(column.order, value) {
             let seen = zone.get_or_insert(Zone { min: key, max: key });
-            *seen = Zone {
-                min: seen.min.min(key),
-                max: seen.max.max(key),
-            };
+            *seen = Zone { min: seen.min.min(key), max: seen.max.max(key) };
         }
         if let Some((data, stride)) = vector.fixed() {
             assert_eq!(&data[index * stride..][..value.len()], value);
@@ -196,10 +156,7 @@ pub fn any_type() -> impl Strategy<Value = ColumnType> {
         Just(ColumnType::fixed(4, Order::Float4)),
         Just(ColumnType::fixed(8, Order::Float8)),
         prop_oneof![Just(1), Just(2), Just(4), Just(8)].prop_map(ColumnType::varlena),
-        Just(ColumnType {
-            physical: Physical::CString,
-            order: Order::None
-        }),
+        Just(ColumnType { physical: Physical::CString, order: Order::None }),
     ]
 }
 
@@ -209,10 +166,7 @@ fn any_value(physical: Physical) -> BoxedStrategy<Vec<u8>> {
         Physical::Fixed { len } => bytes(usize::from(len)..=usize::from(len)).boxed(),
         Physical::Varlena { .. } => {
             let lens = prop_oneof![4 => 0..20usize, 1 => 100..400usize];
-            (
-                lens.prop_flat_map(move |len| bytes(len..=len)),
-                any::<bool>(),
-            )
+            (lens.prop_flat_map(move |len| bytes(len..=len)), any::<bool>())
                 .prop_map(|(payload, long)| varlena(&payload, long))
                 .boxed()
         }
@@ -229,26 +183,15 @@ fn any_column(column: ColumnType, rows: usize) -> impl Strategy<Value = Values> 
     let value = any_value(column.physical);
     let null_percent = prop_oneof![Just(0), Just(30), Just(100)];
     (null_percent, vec((0..100, value), rows..=rows)).prop_map(|(percent, values)| {
-        values
-            .into_iter()
-            .map(|(chance, value)| (chance >= percent).then_some(value))
-            .collect()
+        values.into_iter().map(|(chance, value)| (chance >= percent).then_some(value)).collect()
     })
 }
 
 /// A table of up to `max_columns` columns and `max_rows` rows, at least one.
 pub fn any_table(max_columns: usize, max_rows: usize) -> impl Strategy<Value = Table> {
-    (
-        vec(any_type(), 0..=max_columns),
-        1..=max_rows,
-        any::<u32>(),
-        any::<bool>(),
-    )
-        .prop_flat_map(|(types, rows, first, gaps)| {
-            let columns: Vec<_> = types
-                .iter()
-                .map(|column| any_column(*column, rows))
-                .collect();
+    (vec(any_type(), 0..=max_columns), 1..=max_rows, any::<u32>(), any::<bool>()).prop_flat_map(
+        |(types, rows, first, gaps)| {
+            let columns: Vec<_> = types.iter().map(|column| any_column(*column, rows)).collect();
             let gap = if gaps {
                 prop_oneof![5 => 1..2u64, 1 => 1..1000u64, 1 => 1..1u64 << 40].boxed()
             } else {
@@ -263,13 +206,10 @@ pub fn any_table(max_columns: usize, max_rows: usize) -> impl Strategy<Value = T
                         number
                     })
                     .collect();
-                Table {
-                    types,
-                    columns,
-                    numbers,
-                }
+                Table { types, columns, numbers }
             })
-        })
+        },
+    )
 }
 
 pub fn any_compression() -> impl Strategy<Value = Compression> {
@@ -281,13 +221,6 @@ pub fn any_compression() -> impl Strategy<Value = Compression> {
 }
 
 pub fn any_limits() -> impl Strategy<Value = Limits> {
-    (
-        prop_oneof![Just(1024usize), 1..100usize],
-        prop_oneof![Just(1usize << 20), 1..5000usize],
-    )
-        .prop_map(|(vector_rows, vector_bytes)| Limits {
-            vector_rows,
-            vector_bytes,
-            ..Limits::default()
-        })
+    (prop_oneof![Just(1024usize), 1..100usize], prop_oneof![Just(1usize << 20), 1..5000usize])
+        .prop_map(|(vector_rows, vector_bytes)| Limits { vector_rows, vector_bytes, ..Limits::default() })
 }

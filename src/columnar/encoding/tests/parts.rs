@@ -14,22 +14,9 @@ fn compare_floats(a: f64, b: f64) -> Ordering {
 }
 
 fn some_float() -> impl Strategy<Value = f64> {
-    let special = [
-        0.0,
-        -0.0,
-        1.0,
-        -1.0,
-        f64::NAN,
-        -f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::MIN_POSITIVE,
-        5e-324,
-    ];
-    prop_oneof![
-        any::<u64>().prop_map(f64::from_bits),
-        proptest::sample::select(special.to_vec())
-    ]
+    let special =
+        [0.0, -0.0, 1.0, -1.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324];
+    prop_oneof![any::<u64>().prop_map(f64::from_bits), proptest::sample::select(special.to_vec())]
 }
 
 proptest! {
@@ -104,47 +91,22 @@ fn a_range_of_another_length_has_no_key() {
 }
 
 fn any_meta() -> impl Strategy<Value = StripeMeta> {
-    (
-        any::<[u32; 4]>(),
-        0..u64::MAX / 2,
-        1..u32::MAX,
-        0..1u64 << 40,
-        any::<bool>(),
-        any::<u16>(),
+    (any::<[u32; 4]>(), 0..u64::MAX / 2, 1..u32::MAX, 0..1u64 << 40, any::<bool>(), any::<u16>()).prop_map(
+        |([stripe_id, blob, deleted, span], first_row, row_count, footer_offset, open, columns)| StripeMeta {
+            open,
+            stripe_id,
+            first_row,
+            last_row: first_row + u64::from(row_count) + u64::from(span),
+            row_count,
+            column_count: columns,
+            raw_bytes: footer_offset * 3,
+            blob: BlobRef { id: blob, len: footer_offset + 1000 },
+            footer_offset,
+            footer_len: 1000,
+            deleted: (deleted % 3 > 0).then_some(BlobRef { id: deleted, len: 77 }),
+            deleted_count: if deleted % 3 > 0 { deleted.min(row_count) } else { 0 },
+        },
     )
-        .prop_map(
-            |(
-                [stripe_id, blob, deleted, span],
-                first_row,
-                row_count,
-                footer_offset,
-                open,
-                columns,
-            )| StripeMeta {
-                open,
-                stripe_id,
-                first_row,
-                last_row: first_row + u64::from(row_count) + u64::from(span),
-                row_count,
-                column_count: columns,
-                raw_bytes: footer_offset * 3,
-                blob: BlobRef {
-                    id: blob,
-                    len: footer_offset + 1000,
-                },
-                footer_offset,
-                footer_len: 1000,
-                deleted: (deleted % 3 > 0).then_some(BlobRef {
-                    id: deleted,
-                    len: 77,
-                }),
-                deleted_count: if deleted % 3 > 0 {
-                    deleted.min(row_count)
-                } else {
-                    0
-                },
-            },
-        )
 }
 
 proptest! {
@@ -176,38 +138,16 @@ fn metadata_that_contradicts_itself_is_refused() {
     };
     assert!(StripeMeta::parse(&valid.encode().unwrap()).is_ok());
     let broken = [
-        StripeMeta {
-            first_row: 15,
-            ..valid
-        },
-        StripeMeta {
-            row_count: 11,
-            ..valid
-        },
-        StripeMeta {
-            row_count: 0,
-            ..valid
-        },
-        StripeMeta {
-            footer_len: 41,
-            ..valid
-        },
-        StripeMeta {
-            deleted_count: 1,
-            ..valid
-        },
-        StripeMeta {
-            deleted: Some(BlobRef::default()),
-            deleted_count: 11,
-            ..valid
-        },
+        StripeMeta { first_row: 15, ..valid },
+        StripeMeta { row_count: 11, ..valid },
+        StripeMeta { row_count: 0, ..valid },
+        StripeMeta { footer_len: 41, ..valid },
+        StripeMeta { deleted_count: 1, ..valid },
+        StripeMeta { deleted: Some(BlobRef::default()), deleted_count: 11, ..valid },
     ];
     for meta in broken {
         assert!(
-            matches!(
-                StripeMeta::parse(&meta.encode().unwrap()),
-                Err(EncodingError::Inconsistent { .. })
-            ),
+            matches!(StripeMeta::parse(&meta.encode().unwrap()), Err(EncodingError::Inconsistent { .. })),
             "{meta:?}"
         );
     }
@@ -215,30 +155,13 @@ fn metadata_that_contradicts_itself_is_refused() {
 
 #[test]
 fn metadata_knows_its_footer() {
-    let table = Table {
-        types: vec![],
-        columns: vec![],
-        numbers: vec![4, 9],
-    };
+    let table = Table { types: vec![], columns: vec![], numbers: vec![4, 9] };
     let finished = write(&table, Compression::None, Limits::default()).unwrap();
     let meta = StripeMeta::finished(1, 2, &finished.summary);
     let (bytes, offset, len) = stripe(&finished);
-    let footer = read_footer(
-        &mut MemorySource(&bytes),
-        offset,
-        len,
-        &mut AlignedBuf::new(),
-    )
-    .unwrap();
+    let footer = read_footer(&mut MemorySource(&bytes), offset, len, &mut AlignedBuf::new()).unwrap();
     assert_eq!(meta.check_footer(&footer), Ok(()));
-    assert!(
-        StripeMeta {
-            last_row: 10,
-            ..meta
-        }
-        .check_footer(&footer)
-        .is_err()
-    );
+    assert!(StripeMeta { last_row: 10, ..meta }.check_footer(&footer).is_err());
     assert_eq!((meta.first_row, meta.last_row, meta.row_count), (4, 9, 2));
 }
 

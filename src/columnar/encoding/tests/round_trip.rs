@@ -40,11 +40,7 @@ proptest! {
 
 /// A table of `rows` rows in which column `c` has the row number plus `c`.
 fn counting(columns: usize, rows: u64) -> Table {
-    let column = |first: u64| {
-        (0..rows)
-            .map(|row| Some((row + first).to_le_bytes().to_vec()))
-            .collect()
-    };
+    let column = |first: u64| (0..rows).map(|row| Some((row + first).to_le_bytes().to_vec())).collect();
     Table {
         types: vec![ColumnType::fixed(8, Order::Signed); columns],
         columns: (0..columns as u64).map(column).collect(),
@@ -60,28 +56,10 @@ fn no_columns() {
 
 #[test]
 fn as_many_columns_as_there_can_be() {
-    assert_round_trip(
-        &counting(1600, 3),
-        Compression::Zstd { level: 3 },
-        Limits::default(),
-    );
-    assert_round_trip(
-        &counting(1600, 200),
-        Compression::Lz4,
-        Limits {
-            vector_bytes: 1 << 20,
-            ..Limits::default()
-        },
-    );
-    let error = StripeWriter::new(
-        &vec![ColumnType::varlena(4); 1601],
-        Compression::None,
-        Limits::default(),
-    );
-    assert!(matches!(
-        error.err(),
-        Some(EncodingError::InvalidType { column: 1600, .. })
-    ));
+    assert_round_trip(&counting(1600, 3), Compression::Zstd { level: 3 }, Limits::default());
+    assert_round_trip(&counting(1600, 200), Compression::Lz4, Limits { vector_bytes: 1 << 20, ..Limits::default() });
+    let error = StripeWriter::new(&vec![ColumnType::varlena(4); 1601], Compression::None, Limits::default());
+    assert!(matches!(error.err(), Some(EncodingError::InvalidType { column: 1600, .. })));
 }
 
 #[test]
@@ -91,11 +69,7 @@ fn one_row() {
 
 #[test]
 fn a_full_stripe() {
-    let finished = assert_round_trip(
-        &counting(2, 150_000),
-        Compression::Zstd { level: 1 },
-        Limits::default(),
-    );
+    let finished = assert_round_trip(&counting(2, 150_000), Compression::Zstd { level: 1 }, Limits::default());
     assert!(finished.summary.raw_bytes > 2 * finished.summary.len);
     assert!(finished.summary.footer_len < 1000);
 }
@@ -103,29 +77,12 @@ fn a_full_stripe() {
 #[test]
 fn wide_values_get_vectors_of_their_own() {
     let payloads = [8 << 20, 3, 9 << 20, 10 << 20usize];
-    let values = payloads
-        .iter()
-        .map(|len| Some(varlena(&vec![5; *len], false)))
-        .collect();
-    let table = Table {
-        types: vec![ColumnType::varlena(4)],
-        columns: vec![values],
-        numbers: vec![1, 2, 3, 4],
-    };
-    for compression in [
-        Compression::None,
-        Compression::Lz4,
-        Compression::Zstd { level: 3 },
-    ] {
+    let values = payloads.iter().map(|len| Some(varlena(&vec![5; *len], false))).collect();
+    let table = Table { types: vec![ColumnType::varlena(4)], columns: vec![values], numbers: vec![1, 2, 3, 4] };
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }] {
         let finished = assert_round_trip(&table, compression, Limits::default());
         let (bytes, offset, len) = stripe(&finished);
-        let footer = read_footer(
-            &mut MemorySource(&bytes),
-            offset,
-            len,
-            &mut AlignedBuf::new(),
-        )
-        .unwrap();
+        let footer = read_footer(&mut MemorySource(&bytes), offset, len, &mut AlignedBuf::new()).unwrap();
         assert_eq!(footer.vector_rows().collect::<Vec<_>>(), [1, 2, 1]);
     }
 }
@@ -134,22 +91,9 @@ fn wide_values_get_vectors_of_their_own() {
 fn vectors_are_cut_alike_and_the_last_is_shorter() {
     let finished = assert_round_trip(&counting(2, 2500), Compression::Lz4, Limits::default());
     let (bytes, offset, len) = stripe(&finished);
-    let footer = read_footer(
-        &mut MemorySource(&bytes),
-        offset,
-        len,
-        &mut AlignedBuf::new(),
-    )
-    .unwrap();
+    let footer = read_footer(&mut MemorySource(&bytes), offset, len, &mut AlignedBuf::new()).unwrap();
     assert_eq!(footer.vector_rows().collect::<Vec<_>>(), [1024, 1024, 452]);
     assert_eq!(footer.ordinals(2).unwrap(), 2048..2500);
     assert!(footer.ordinals(3).is_err() && footer.column(2).is_err());
-    assert!(
-        footer
-            .ordinal(Position {
-                vector: 2,
-                index: 452
-            })
-            .is_err()
-    );
+    assert!(footer.ordinal(Position { vector: 2, index: 452 }).is_err());
 }

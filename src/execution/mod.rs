@@ -1,0 +1,13 @@
+//! Query execution: scan nodes that read no more of a columnar table than the query needs.
+
+mod explain;
+mod node;
+mod parallel;
+pub mod planning;
+mod predicate;
+mod zone_filter;
+
+/// Registers the nodes, in every process that plans or runs queries.
+pub fn init() {
+    node::register();
+}

@@ -1,0 +1,244 @@
+//! The node ColumnarScan: reads the columns that a query needs and skips what zone maps rule out.
+//!
+//! The scan itself is the access method's, with a filter; rows come one by one. An operator that works on batches takes
+//! the same filter to a cursor of its own.
+
+use super::predicate::{Finder, Predicate};
+use super::zone_filter::{SharedFilter, ZoneFilter};
+use super::{explain, parallel};
+use crate::columnar::{scan, slot};
+use crate::pg::Rel;
+use crate::pg::compat::custom_scan;
+use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::memory::ContextOwned;
+use pgrx::pg_sys::*;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::result::Result;
+
+/// Name of the node in plans.
+pub const NAME: &std::ffi::CStr = c"ColumnarScan";
+
+/// A constant for PostgreSQL.
+pub struct Methods<T>(pub T);
+// SAFETY: names and function pointers, never written.
+unsafe impl<T> Sync for Methods<T> {}
+
+/// Makes the node of a plan.
+pub static SCAN_METHODS: Methods<CustomScanMethods> =
+    Methods(CustomScanMethods { CustomName: NAME.as_ptr(), CreateCustomScanState: Some(create) });
+
+static EXEC_METHODS: Methods<CustomExecMethods> = Methods(CustomExecMethods {
+    CustomName: NAME.as_ptr(),
+    BeginCustomScan: Some(begin),
+    ExecCustomScan: Some(execute),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
+    MarkPosCustomScan: None,
+    RestrPosCustomScan: None,
+    EstimateDSMCustomScan: Some(parallel::estimate),
+    InitializeDSMCustomScan: Some(parallel::initialize),
+    ReInitializeDSMCustomScan: Some(parallel::reinitialize),
+    InitializeWorkerCustomScan: Some(parallel::initialize_worker),
+    ShutdownCustomScan: Some(parallel::shutdown),
+    ExplainCustomScan: Some(explain::explain),
+});
+
+/// Makes the node known by name, for plans that come from another process.
+pub fn register() {
+    // SAFETY: called while the library is loaded; the methods are constant.
+    unsafe { RegisterCustomScanMethods(&raw const SCAN_METHODS.0) }
+}
+
+/// Core's part, then ours.
+#[repr(C)]
+struct Node {
+    base: CustomScanState,
+    state: ContextOwned<State>,
+}
+
+/// What the node knows besides core's part.
+pub struct State {
+    /// Clauses that zone maps decide.
+    pub predicates: Vec<Predicate>,
+    /// What the scan reads.
+    pub filter: SharedFilter,
+    /// The conditions have the values of this scan.
+    current: bool,
+    /// The workers' shared memory has gone, and the scan with it.
+    pub finished: bool,
+}
+
+/// Our part of a node.
+///
+/// # Safety
+/// `node` must come from [`create`], and no other reference to its state may be in use.
+pub unsafe fn state<'a>(node: *mut CustomScanState) -> &'a mut State {
+    // SAFETY: the caller's promise.
+    match unsafe { (*node.cast::<Node>()).state.get() } {
+        Some(state) => state,
+        None => OrochiError::Internal("a columnar scan was used after its end".into()).raise(),
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn create(_plan: *mut CustomScan) -> *mut pg_sys::Node {
+    // SAFETY: the node is zeroed, then its fields are set.
+    unsafe {
+        let node = palloc0(size_of::<Node>()).cast::<Node>();
+        (*node).base.ss.ps.type_ = NodeTag::T_CustomScanState;
+        (*node).base.methods = &raw const EXEC_METHODS.0;
+        custom_scan::set_slot_ops(&raw mut (*node).base, slot::ops());
+        let filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(Rc::new([])))));
+        let state = State { predicates: Vec::new(), filter, current: false, finished: false };
+        (&raw mut (*node).state).write(ContextOwned::bind(state));
+        node.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, _flags: i32) {
+    // SAFETY: core's arguments; it has opened the relation.
+    unsafe {
+        custom_scan::apply_slot_ops(node, estate, slot::ops());
+        let plan = (*node).ss.ps.plan;
+        let relation = (*plan.cast::<Scan>()).scanrelid;
+        let desc = (*(*node).ss.ss_currentRelation).rd_att;
+        let columns = wanted_columns([(*plan).targetlist, (*plan).qual], relation, (*desc).natts);
+        let state = state(node);
+        state.filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(columns.into()))));
+        let finder = Finder { relation: relation as i32, desc, parent: &raw mut (*node).ss.ps };
+        state.predicates = finder.find((*plan).qual);
+    }
+}
+
+/// Which columns of a relation the expressions name. A whole row names all.
+///
+/// # Safety
+/// Each list must be a list of expressions; `relation` is the relation's range table index and `natts` its columns.
+pub unsafe fn wanted_columns<const N: usize>(lists: [*mut List; N], relation: Index, natts: i32) -> Vec<bool> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut used = std::ptr::null_mut();
+        for list in lists {
+            pull_varattnos(list.cast(), relation, &mut used);
+        }
+        let named = |attribute: i32| bms_is_member(attribute - FirstLowInvalidHeapAttributeNumber, used);
+        let whole = named(0);
+        let columns = (1..=natts).map(|attribute| whole || named(attribute)).collect();
+        bms_free(used);
+        columns
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn execute(node: *mut CustomScanState) -> *mut TupleTableSlot {
+    // SAFETY: core's arguments.
+    unsafe { ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)) }
+}
+
+/// The next row, not yet filtered by clauses.
+#[pg_guard]
+unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
+    // SAFETY: called by ExecScan with the node that `execute` passed.
+    unsafe {
+        let node = scan.cast::<CustomScanState>();
+        let slot = (*scan).ss_ScanTupleSlot;
+        let state = state(node);
+        if state.finished {
+            return ExecClearTuple(slot);
+        }
+        if (*scan).ss_currentScanDesc.is_null() {
+            begin_scan(node, state);
+        }
+        if !state.current {
+            evaluate(node, state);
+        }
+        let forward = (*(*scan).ps.state).es_direction >= ScanDirection::NoMovementScanDirection;
+        scan::next((*scan).ss_currentScanDesc, forward, slot);
+        slot
+    }
+}
+
+/// A row that came from elsewhere (EvalPlanQual) has to meet no more than the clauses, which ExecScan checks.
+#[pg_guard]
+unsafe extern "C-unwind" fn recheck(_scan: *mut ScanState, _slot: *mut TupleTableSlot) -> bool {
+    true
+}
+
+/// Begins a scan that no worker shares.
+///
+/// # Safety
+/// `node` must have begun, and `state` be its state.
+unsafe fn begin_scan(node: *mut CustomScanState, state: &State) {
+    let flags = ScanOptions::SO_TYPE_SEQSCAN | ScanOptions::SO_ALLOW_STRAT | ScanOptions::SO_ALLOW_PAGEMODE;
+    // SAFETY: the caller's promise; the scan lives as long as the query.
+    unsafe {
+        let estate = (*node).ss.ps.state;
+        let old = MemoryContextSwitchTo((*estate).es_query_cxt);
+        let table = Rel::new((*node).ss.ss_currentRelation);
+        let desc = scan::begin(table, (*estate).es_snapshot, std::ptr::null_mut(), flags);
+        (*node).ss.ss_currentScanDesc = desc;
+        scan::set_filter(desc, Box::new(state.filter.clone()));
+        MemoryContextSwitchTo(old);
+    }
+}
+
+/// Gives the conditions the values that the clauses have now.
+///
+/// # Safety
+/// As for [`begin_scan`].
+unsafe fn evaluate(node: *mut CustomScanState, state: &mut State) {
+    // SAFETY: the caller's promise.
+    let conditions = unsafe {
+        let context = (*node).ss.ps.ps_ExprContext;
+        let old = MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let conditions =
+            state.predicates.iter().map(|predicate| predicate.condition(context)).collect::<Result<_, _>>();
+        MemoryContextSwitchTo(old);
+        conditions.or_raise()
+    };
+    state.filter.0.borrow_mut().set_conditions(conditions);
+    state.current = true;
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan(node: *mut CustomScanState) {
+    // SAFETY: core's arguments.
+    unsafe {
+        let state = state(node);
+        state.current = false;
+        if state.finished {
+            end_scan(node);
+            state.finished = false;
+        } else if !(*node).ss.ss_currentScanDesc.is_null() {
+            scan::rescan((*node).ss.ss_currentScanDesc);
+        }
+        ExecScanReScan(&raw mut (*node).ss);
+    }
+}
+
+/// Ends the scan, if there is one.
+///
+/// # Safety
+/// `node` must have begun.
+pub unsafe fn end_scan(node: *mut CustomScanState) {
+    // SAFETY: the caller's promise. The slot may point into what the scan holds.
+    unsafe {
+        let desc = std::mem::replace(&mut (*node).ss.ss_currentScanDesc, std::ptr::null_mut());
+        if !desc.is_null() {
+            ExecClearTuple((*node).ss.ss_ScanTupleSlot);
+            scan::end(desc);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end(node: *mut CustomScanState) {
+    // SAFETY: core's arguments.
+    unsafe {
+        end_scan(node);
+        drop((*node.cast::<Node>()).state.take());
+    }
+}

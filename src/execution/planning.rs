@@ -1,0 +1,126 @@
+//! Paths that scan columnar tables.
+
+use super::node::{self, Methods};
+use crate::columnar::{self, am};
+use crate::pg::OpenRel;
+use crate::pg::compat::pointers;
+use crate::{settings, shmem};
+use pgrx::pg_guard;
+use pgrx::pg_sys::*;
+
+static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
+    CustomName: node::NAME.as_ptr(),
+    PlanCustomPath: Some(plan),
+    ReparameterizeCustomPathByChild: None,
+});
+
+/// Puts columnar scans in the place of sequential scans. Does nothing for relations that are not columnar tables.
+///
+/// # Safety
+/// Arguments as core passes them to `set_rel_pathlist_hook`.
+pub unsafe fn set_rel_pathlist(root: *mut PlannerInfo, rel: *mut RelOptInfo, index: Index, entry: *mut RangeTblEntry) {
+    // SAFETY: the caller's promise; the planner holds a lock on each relation that it plans for.
+    unsafe {
+        if !settings::enable_columnar_scan() || !shmem::is_preloaded() || !is_plain_scan(rel, entry) {
+            return;
+        }
+        let table = OpenRel::table((*entry).relid, NoLock);
+        if !am::is_columnar(table.rel().raw()) {
+            return;
+        }
+        let clauses = extract_actual_clauses((*rel).baserestrictinfo, false);
+        let natts = (*table.rel().desc()).natts;
+        let wanted = node::wanted_columns([(*(*rel).reltarget).exprs, clauses], index, natts);
+        let share = columnar::column_share(table.rel(), &wanted);
+        list_free(clauses);
+        replace_paths(root, rel, share);
+    }
+}
+
+/// True if the relation is one that a sequential scan reads.
+///
+/// # Safety
+/// As for [`set_rel_pathlist`].
+unsafe fn is_plain_scan(rel: *mut RelOptInfo, entry: *mut RangeTblEntry) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let table = (*entry).rtekind == RTEKind::RTE_RELATION
+            && matches!((*entry).relkind as u8, RELKIND_RELATION | RELKIND_MATVIEW)
+            && !(*entry).inh
+            && (*entry).tablesample.is_null();
+        // Only a TID scan finds the row that a cursor is on.
+        let by_cursor = |info: &*mut RestrictInfo| (*(**info).clause).type_ == NodeTag::T_CurrentOfExpr;
+        table && !is_dummy_rel(rel) && !pointers((*rel).baserestrictinfo).iter().any(by_cursor)
+    }
+}
+
+/// # Safety
+/// As for [`set_rel_pathlist`]; the relation must be a columnar table.
+unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, share: f64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*rel).pathlist = without_seqscans((*rel).pathlist);
+        (*rel).partial_pathlist = without_seqscans((*rel).partial_pathlist);
+        let outer = (*rel).lateral_relids;
+        add_path(rel, path(root, rel, outer, 0, share));
+        if (*rel).consider_parallel && outer.is_null() {
+            let workers = compute_parallel_worker(rel, f64::from((*rel).pages), -1.0, max_parallel_workers_per_gather);
+            if workers > 0 {
+                add_partial_path(rel, path(root, rel, outer, workers, share));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `list` must be a list of paths.
+unsafe fn without_seqscans(list: *mut List) -> *mut List {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let seqscans = pointers::<Path>(list).into_iter().filter(|path| (**path).pathtype == NodeTag::T_SeqScan);
+        seqscans.fold(list, |list, path| list_delete_ptr(list, path.cast()))
+    }
+}
+
+/// The path of a columnar scan: that of a sequential scan, less the reading of columns that are not needed.
+///
+/// # Safety
+/// As for [`replace_paths`].
+unsafe fn path(root: *mut PlannerInfo, rel: *mut RelOptInfo, outer: Relids, workers: i32, share: f64) -> *mut Path {
+    // SAFETY: the caller's promise; the path is zeroed, then its fields are set.
+    unsafe {
+        let model = create_seqscan_path(root, rel, outer, workers);
+        let mut page_cost = 0.0;
+        get_tablespace_page_costs((*rel).reltablespace, std::ptr::null_mut(), &mut page_cost);
+        let path = palloc0(size_of::<CustomPath>()).cast::<CustomPath>();
+        (*path).path = *model;
+        (*path).path.type_ = NodeTag::T_CustomPath;
+        (*path).path.pathtype = NodeTag::T_CustomScan;
+        (*path).path.total_cost -= page_cost * f64::from((*rel).pages) * (1.0 - share);
+        (*path).flags = CUSTOMPATH_SUPPORT_PROJECTION | CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
+        (*path).methods = &raw const PATH_METHODS.0;
+        path.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn plan(
+    _root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    path: *mut CustomPath,
+    targets: *mut List,
+    clauses: *mut List,
+    _plans: *mut List,
+) -> *mut Plan {
+    // SAFETY: core's arguments; the node is zeroed, then its fields are set.
+    unsafe {
+        let scan = palloc0(size_of::<CustomScan>()).cast::<CustomScan>();
+        (*scan).scan.plan.type_ = NodeTag::T_CustomScan;
+        (*scan).scan.plan.targetlist = targets;
+        (*scan).scan.plan.qual = extract_actual_clauses(clauses, false);
+        (*scan).scan.scanrelid = (*rel).relid;
+        (*scan).flags = (*path).flags;
+        (*scan).methods = &raw const node::SCAN_METHODS.0;
+        scan.cast()
+    }
+}

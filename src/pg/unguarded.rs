@@ -1,0 +1,27 @@
+//! What hooks hand a statement on to, declared without pgrx's guard.
+//!
+//! A hook sees every statement. Were an ERROR to pass through a guard there, it would be taken apart and rebuilt from
+//! the few fields that the guard knows: position in the query, context, and the names of schema, table, column and
+//! constraint would be lost. So hooks are plain functions: our own work before and after runs in guarded functions of
+//! its own, and what comes next is called from a frame that owns nothing, over which an ERROR passes as it was raised.
+
+use pgrx::pg_sys;
+use std::ffi::{c_char, c_int};
+
+unsafe extern "C-unwind" {
+    /// Prepares a query for execution (executor/executor.h).
+    pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+    /// Completes a query: fires AFTER triggers (executor/executor.h).
+    pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
+    /// Executes a utility statement (tcop/utility.h).
+    pub fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        query: *const c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
