@@ -111,6 +111,10 @@ fn translate(store: &Store, row: RowNumber, failure: &mut TM_FailureData) {
     if heap::moved_partitions(&failure.ctid) {
         return;
     }
+    // TM_Invisible tells nothing about the row.
+    if !heap::is_valid(&failure.ctid) {
+        return;
+    }
     let successor = store.fetch(failure.ctid, Snap::any()).map(|stored| stored.item);
     failure.ctid = match successor {
         Some(Item::Row { row: next, .. }) => tid::to_tid(next),

@@ -144,6 +144,41 @@ unsafe extern "C-unwind" fn copy_slot(to: *mut pg_sys::TupleTableSlot, from: *mu
     }
 }
 
+/// Makes the slot hold a tuple of its own, which knows where it came from.
+#[pg_guard]
+unsafe extern "C-unwind" fn materialize_slot(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by core with one of our slots.
+    unsafe {
+        let formed = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple.is_null();
+        if let Some(base) = pg_sys::TTSOpsHeapTuple.materialize {
+            base(slot);
+        }
+        // Core's heap slots get their tuples from a heap, so forming one from values leaves it without a TID.
+        let tuple = (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
+        if formed && !tuple.is_null() {
+            (*tuple).t_self = (*slot).tts_tid;
+            (*tuple).t_tableOid = (*slot).tts_tableOid;
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn get_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: called by core with one of our slots, not empty.
+    unsafe {
+        if (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple.is_null() {
+            materialize_slot(slot);
+        }
+        (*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn copy_heap_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::HeapTuple {
+    // SAFETY: called by core with one of our slots, not empty.
+    unsafe { pg_sys::heap_copytuple(get_heap_tuple(slot)) }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn get_system_attribute(
     slot: *mut pg_sys::TupleTableSlot,
