@@ -386,7 +386,8 @@ unsafe extern "C-unwind" fn tuple_lock(
         };
         let (result, what, locked) = dml::lock(table, row, request);
         *item = tid::to_tid(locked);
-        if result == TM_Result::TM_Ok {
+        // INSERT ... ON CONFLICT looks at who made a row that it cannot see.
+        if matches!(result, TM_Result::TM_Ok | TM_Result::TM_Invisible) {
             let store = Store::open_for_write(table);
             if !slot::fetch(&store, locked, Snap::any(), slot) {
                 super::lookup::vanished(&store, locked).raise();

@@ -252,6 +252,8 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
             unsafe {
                 (*new).tts_tid = tid::to_tid(number);
                 (*new).tts_tableOid = table.oid();
+                let xmin = pg_sys::GetCurrentTransactionId();
+                slot::set_system(new, slot::System { xmin, xmax: pg_sys::InvalidTransactionId, cid: change.cid });
                 crate::pg::compat::count_update(table.raw());
             }
         } else {
