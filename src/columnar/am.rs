@@ -9,7 +9,7 @@ use crate::pg::compat::table_am::{self, Versioned};
 use crate::pg::error::OrochiError;
 use crate::pg::sample;
 use crate::pg::snapshot::Snap;
-use crate::pg::{Rel, compat};
+use crate::pg::{Rel, compat, heap};
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -235,6 +235,7 @@ unsafe extern "C-unwind" fn tuple_fetch_row_version(
     unsafe {
         let table = rel(relation);
         let Some(row) = tid::from_tid(*item) else { return false };
+        heap::note_serializable_row_read(table, *item, Snap::new(snapshot));
         Store::open(table).is_some_and(|store| slot::fetch(&store, row, Snap::new(snapshot), slot))
     }
 }
@@ -386,8 +387,8 @@ unsafe extern "C-unwind" fn tuple_lock(
         };
         let (result, what, locked) = dml::lock(table, row, request);
         *item = tid::to_tid(locked);
-        // Callers look at the row whatever came of it, if it is there.
-        if result != TM_Result::TM_WouldBlock {
+        // INSERT ... ON CONFLICT looks at who made a row that it cannot see.
+        if matches!(result, TM_Result::TM_Ok | TM_Result::TM_Invisible) {
             let store = Store::open_for_write(table);
             if !slot::fetch(&store, locked, Snap::any(), slot) && result == TM_Result::TM_Ok {
                 super::lookup::vanished(&store, locked).raise();

@@ -111,9 +111,11 @@ fn translate(store: &Store, row: RowNumber, failure: &mut TM_FailureData) {
     if heap::moved_partitions(&failure.ctid) {
         return;
     }
-    // Not every outcome names a tuple.
-    let named = pgrx::itemptr::item_pointer_get_both(failure.ctid).1 != pg_sys::InvalidOffsetNumber;
-    let successor = named.then(|| store.fetch(failure.ctid, Snap::any())).flatten().map(|stored| stored.item);
+    // TM_Invisible tells nothing about the row.
+    if !heap::is_valid(&failure.ctid) {
+        return;
+    }
+    let successor = store.fetch(failure.ctid, Snap::any()).map(|stored| stored.item);
     failure.ctid = match successor {
         Some(Item::Row { row: next, .. }) => tid::to_tid(next),
         _ => tid::to_tid(row),
@@ -160,7 +162,6 @@ pub fn delete(
     change: Change,
     changing_partition: bool,
 ) -> (TM_Result::Type, TM_FailureData) {
-    heap::check_serializable_write(table);
     let store = Store::open_for_write(table);
     loop {
         let Some(handle) = resolve(&store, row) else { return gone(row) };
@@ -180,6 +181,7 @@ pub fn delete(
         }
         if result == TM_Result::TM_Ok {
             retire(&store, row, handle, change.cid);
+            heap::check_serializable_write(table, Some(tid::to_tid(row)));
             // SAFETY: the table is open.
             unsafe { pg_sys::pgstat_count_heap_delete(table.raw()) };
         } else {
@@ -215,7 +217,6 @@ pub struct Updated {
 /// # Safety
 /// `new` must be a non-empty slot of the table's row type.
 pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlot, change: Change) -> Updated {
-    heap::check_serializable_write(table);
     let store = Store::open_for_write(table);
     // SAFETY: the caller's promise.
     let (tuple, key_intact) = unsafe { (PallocTuple::from_slot(table, new), slot::key_intact(&store, old, new)) };
@@ -246,10 +247,13 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
         if result == TM_Result::TM_Ok {
             row::insert_rest(&store, number, image, change.cid);
             retire(&store, old, handle, change.cid);
+            heap::check_serializable_write(table, Some(tid::to_tid(old)));
             // SAFETY: the slot and the table are valid.
             unsafe {
                 (*new).tts_tid = tid::to_tid(number);
                 (*new).tts_tableOid = table.oid();
+                let xmin = pg_sys::GetCurrentTransactionId();
+                slot::set_system(new, slot::System { xmin, xmax: pg_sys::InvalidTransactionId, cid: change.cid });
                 crate::pg::compat::count_update(table.raw());
             }
         } else {
@@ -286,8 +290,16 @@ pub fn lock(table: Rel, wanted: RowNumber, request: LockRequest) -> (TM_Result::
             return (result, TM_FailureData { traversed, ..failure }, row);
         };
         wait_for_mover(&store, handle, request.policy);
+        // Core's message about a lock that is not to be had would name the companion.
+        let policy = match request.policy {
+            LockWaitPolicy::LockWaitError => LockWaitPolicy::LockWaitSkip,
+            policy => policy,
+        };
         let (result, mut failure) =
-            heap::lock(store.companion(), handle.at(), request.cid, request.mode, request.policy, request.lock_updates);
+            heap::lock(store.companion(), handle.at(), request.cid, request.mode, policy, request.lock_updates);
+        if result == TM_Result::TM_WouldBlock {
+            refuse_to_wait(&store, request.policy);
+        }
         if result == TM_Result::TM_Deleted && moved(&store, row, handle) {
             continue;
         }
@@ -410,6 +422,12 @@ fn wait_by_policy(
     if unsafe { crate::pg::compat::conditional_wait(holder) } {
         return true;
     }
+    refuse_to_wait(store, policy);
+    false
+}
+
+/// Raises an error if a row that is locked is not to be skipped.
+fn refuse_to_wait(store: &Store, policy: LockWaitPolicy::Type) {
     if policy == LockWaitPolicy::LockWaitError {
         ereport!(
             ERROR,
@@ -417,7 +435,6 @@ fn wait_by_policy(
             format!("could not obtain lock on row in relation \"{}\"", store.table().name())
         );
     }
-    false
 }
 
 /// The last version of a row that the snapshot sees, starting from one that it may see (WHERE CURRENT OF, currtid).
