@@ -53,10 +53,12 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let row_pages = u64::from(pages).saturating_sub(stripe_pages) as f64;
     // Rows of the row store: what fits into the pages that are left, but no more than numbers were given out.
     let row_bytes = f64::from(width.max(1)) + 72.0;
-    let numbers = f64::from(metapage::next_block(table)) * super::key::ROWS_PER_BLOCK as f64 - rows as f64;
+    let blocks = f64::from(metapage::next_block(table));
+    let numbers = blocks * super::key::ROWS_PER_BLOCK as f64 - rows as f64;
     let loose = (row_pages * 8000.0 / row_bytes).min(numbers.max(0.0)).max(0.0);
     let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0 && stripes.is_empty());
-    let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * f64::from(pages));
+    // VACUUM and ANALYZE count virtual blocks as pages.
+    let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * blocks);
     Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round(), row_store: loose.round() }
 }
 
