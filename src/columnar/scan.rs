@@ -130,6 +130,9 @@ pub unsafe fn begin(
     unsafe {
         let seen = if snapshot.is_null() { Snap::latest() } else { Snap::new(snapshot) };
         heap::note_serializable_read(table, seen);
+        if flags & pg_sys::ScanOptions::SO_TYPE_SEQSCAN != 0 {
+            crate::pg::compat::count_scan(table.raw());
+        }
         let scan = pg_sys::palloc0(size_of::<ColumnarScan>()).cast::<ColumnarScan>();
         (*scan).base.rs_rd = table.raw();
         (*scan).base.rs_snapshot = snapshot;

@@ -169,22 +169,56 @@ pub unsafe fn next_sorted_datum(sort: *mut pg_sys::Tuplesortstate) -> Option<pg_
     (found && !null).then_some(value)
 }
 
+/// The access counters of a relation, null where the relation is not counted.
+///
+/// # Safety
+/// `relation` must be open.
+#[inline]
+unsafe fn access_counts(relation: pg_sys::Relation) -> *mut pg_sys::PgStat_TableStatus {
+    // SAFETY: the caller's promise. Counters come into being with the first access, as in pgstat_should_count_relation.
+    unsafe {
+        if (*relation).pgstat_info.is_null() && (*relation).pgstat_enabled {
+            pg_sys::pgstat_assoc_relation(relation);
+        }
+        (*relation).pgstat_info
+    }
+}
+
+/// Counts the start of a sequential scan.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn count_scan(relation: pg_sys::Relation) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(info) = access_counts(relation).as_mut() {
+            #[cfg(feature = "pg15")]
+            {
+                info.t_counts.t_numscans += 1;
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                info.counts.numscans += 1;
+            }
+        }
+    }
+}
+
 /// Counts a row that a sequential scan returned.
 ///
 /// # Safety
 /// `relation` must be open.
 pub unsafe fn count_scan_row(relation: pg_sys::Relation) {
-    // SAFETY: the caller's promise; pgstat_info is null where the relation is not counted.
+    // SAFETY: the caller's promise.
     unsafe {
-        let info = (*relation).pgstat_info;
-        if !info.is_null() {
+        if let Some(info) = access_counts(relation).as_mut() {
             #[cfg(feature = "pg15")]
             {
-                (*info).t_counts.t_tuples_returned += 1;
+                info.t_counts.t_tuples_returned += 1;
             }
             #[cfg(not(feature = "pg15"))]
             {
-                (*info).counts.tuples_returned += 1;
+                info.counts.tuples_returned += 1;
             }
         }
     }
