@@ -6,7 +6,7 @@
 use crate::columnar::{self, am, write_buffer};
 use crate::execution;
 use crate::pg::error::OrochiError;
-use crate::pg::{OpenRel, compat, unguarded};
+use crate::pg::{OpenRel, compat, label, unguarded};
 use crate::workers;
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
@@ -149,6 +149,7 @@ unsafe extern "C-unwind" fn before_utility(node: *mut Node) {
     // SAFETY: the caller's promise.
     unsafe {
         match (*node).type_ {
+            NodeTag::T_SecLabelStmt => label::before_statement(node.cast()),
             NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
             NodeTag::T_VacuumStmt => compat::stop_prefetch(),
             NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => {}

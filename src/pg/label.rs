@@ -2,29 +2,46 @@
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 /// Decides whether an object may have a label; raises an error if not. `None` removes the label.
 pub type Check = fn(&pg_sys::ObjectAddress, Option<&str>);
 
-static CHECK: OnceLock<Check> = OnceLock::new();
+static CHECK: OnceLock<(&'static CStr, Check)> = OnceLock::new();
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn check_label(object: *const pg_sys::ObjectAddress, label: *const std::ffi::c_char) {
     // SAFETY: core passes a valid object and a terminated string or null.
     unsafe {
         let text = (!label.is_null()).then(|| CStr::from_ptr(label).to_string_lossy());
-        if let Some(check) = CHECK.get() {
+        if let Some((_, check)) = CHECK.get() {
             check(&*object, text.as_deref());
         }
     }
 }
 
-/// Registers a label provider. Once per process, in `_PG_init`.
+/// Says which label provider there is and what its labels must look like. Once per process, in `_PG_init`.
 pub fn register(provider: &'static CStr, check: Check) {
-    let _ = CHECK.set(check);
-    // SAFETY: name and function live as long as the process.
-    unsafe { pg_sys::register_label_provider(provider.as_ptr(), Some(check_label)) }
+    let _ = CHECK.set((provider, check));
+}
+
+/// Makes the provider known to core when a statement names it. Not earlier: a statement that names no provider goes to
+/// the only one there is, and it is not meant for us.
+///
+/// # Safety
+/// `statement` must be a SECURITY LABEL statement.
+pub unsafe fn before_statement(statement: *const pg_sys::SecLabelStmt) {
+    static KNOWN: Once = Once::new();
+    // SAFETY: the caller's promise; name and function live as long as the process.
+    unsafe {
+        let named = (*statement).provider;
+        if let Some((provider, _)) = CHECK.get()
+            && !named.is_null()
+            && CStr::from_ptr(named) == *provider
+        {
+            KNOWN.call_once(|| pg_sys::register_label_provider(provider.as_ptr(), Some(check_label)));
+        }
+    }
 }
 
 fn address(relation: pg_sys::Oid) -> pg_sys::ObjectAddress {
