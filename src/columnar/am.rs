@@ -9,7 +9,7 @@ use crate::pg::compat::table_am::{self, Versioned};
 use crate::pg::error::OrochiError;
 use crate::pg::sample;
 use crate::pg::snapshot::Snap;
-use crate::pg::{Rel, compat};
+use crate::pg::{Rel, compat, heap};
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -235,6 +235,7 @@ unsafe extern "C-unwind" fn tuple_fetch_row_version(
     unsafe {
         let table = rel(relation);
         let Some(row) = tid::from_tid(*item) else { return false };
+        heap::note_serializable_row_read(table, *item, Snap::new(snapshot));
         Store::open(table).is_some_and(|store| slot::fetch(&store, row, Snap::new(snapshot), slot))
     }
 }

@@ -160,7 +160,6 @@ pub fn delete(
     change: Change,
     changing_partition: bool,
 ) -> (TM_Result::Type, TM_FailureData) {
-    heap::check_serializable_write(table);
     let store = Store::open_for_write(table);
     loop {
         let Some(handle) = resolve(&store, row) else { return gone(row) };
@@ -180,6 +179,7 @@ pub fn delete(
         }
         if result == TM_Result::TM_Ok {
             retire(&store, row, handle, change.cid);
+            heap::check_serializable_write(table, Some(tid::to_tid(row)));
             // SAFETY: the table is open.
             unsafe { pg_sys::pgstat_count_heap_delete(table.raw()) };
         } else {
@@ -215,7 +215,6 @@ pub struct Updated {
 /// # Safety
 /// `new` must be a non-empty slot of the table's row type.
 pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlot, change: Change) -> Updated {
-    heap::check_serializable_write(table);
     let store = Store::open_for_write(table);
     // SAFETY: the caller's promise.
     let (tuple, key_intact) = unsafe { (PallocTuple::from_slot(table, new), slot::key_intact(&store, old, new)) };
@@ -246,6 +245,7 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
         if result == TM_Result::TM_Ok {
             row::insert_rest(&store, number, image, change.cid);
             retire(&store, old, handle, change.cid);
+            heap::check_serializable_write(table, Some(tid::to_tid(old)));
             // SAFETY: the slot and the table are valid.
             unsafe {
                 (*new).tts_tid = tid::to_tid(number);

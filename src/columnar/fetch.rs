@@ -3,7 +3,7 @@
 use super::store::Store;
 use super::{cursor, slot, tid, write_buffer};
 use crate::pg::memory::ContextOwned;
-use crate::pg::snapshot::{Kind, Snap};
+use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, heap};
 use pgrx::pg_sys;
 
@@ -92,10 +92,8 @@ pub unsafe fn fetch(
         if !state.checked {
             state.checked = true;
             cursor::check_rewrite(store, snapshot);
-            if snapshot.kind() == Kind::Mvcc {
-                heap::note_serializable_read(table, snapshot);
-            }
         }
+        heap::note_serializable_row_read(table, row_tid, snapshot);
         slot::fetch(store, row, snapshot, slot)
     }
 }

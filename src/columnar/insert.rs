@@ -96,7 +96,6 @@ fn needs_values_at_once(table: Rel) -> bool {
 /// # Safety
 /// `slot` must be a non-empty slot of the table's row type.
 pub unsafe fn insert(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId) {
-    heap::check_serializable_write(table);
     // SAFETY: the caller's promise.
     unsafe {
         let row = match through_buffer(table, cid) {
@@ -118,7 +117,6 @@ pub unsafe fn insert(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys:
 /// # Safety
 /// As for [`insert`].
 pub unsafe fn insert_speculative(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId, token: u32) {
-    heap::check_serializable_write(table);
     // SAFETY: the caller's promise.
     unsafe {
         let row = into_row_store(table, slot, cid, First::Speculate(token));
@@ -153,6 +151,7 @@ unsafe fn finish(table: Rel, slot: *mut pg_sys::TupleTableSlot, row: RowNumber, 
         let xmin = pg_sys::GetCurrentTransactionId();
         slot::set_system(slot, System { xmin, xmax: pg_sys::InvalidTransactionId, cid });
         pg_sys::pgstat_count_heap_insert(table.raw(), 1);
+        heap::check_serializable_write(table, None);
     }
 }
 

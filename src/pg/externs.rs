@@ -32,6 +32,13 @@ guarded! {
     fn toast_flatten_tuple(tup: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> pg_sys::HeapTuple;
     /// Locks the whole relation for serializable reads (storage/predicate.h).
     fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
+    /// Locks one row for serializable reads (storage/predicate.h).
+    fn PredicateLockTID(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        snapshot: pg_sys::Snapshot,
+        inserter: pg_sys::TransactionId,
+    );
     /// Checks whether a write conflicts with serializable readers (storage/predicate.h).
     fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
     /// Compares two datums byte by byte (utils/datum.h).

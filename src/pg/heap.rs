@@ -2,7 +2,7 @@
 
 use super::Rel;
 use super::compat;
-use super::snapshot::Snap;
+use super::snapshot::{Kind, Snap};
 use pgrx::pg_sys;
 
 pub use pg_sys::{LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
@@ -179,11 +179,32 @@ pub fn wait_for(companion: Rel, xid: pg_sys::TransactionId, mut tid: pg_sys::Ite
     unsafe { pg_sys::XactLockTableWait(xid, companion.raw(), &mut tid, pg_sys::XLTW_Oper::XLTW_FetchUpdated) }
 }
 
-/// Checks a write for conflicts with serializable readers of the table.
-pub fn check_serializable_write(table: Rel) {
+/// Checks a write that was just done for conflicts with serializable readers: of the row that it replaced or removed,
+/// if there was one, or else of the whole table. Readers note a read before they read, so none is missed.
+pub fn check_serializable_write(table: Rel, replaced: Option<pg_sys::ItemPointerData>) {
     // SAFETY: the relation is open; no TID and no block means the whole relation.
     unsafe {
-        super::externs::CheckForSerializableConflictIn(table.raw(), std::ptr::null_mut(), pg_sys::InvalidBlockNumber)
+        match replaced {
+            Some(mut tid) => {
+                let (block, _) = pgrx::itemptr::item_pointer_get_both(tid);
+                super::externs::CheckForSerializableConflictIn(table.raw(), &mut tid, block);
+            }
+            None => super::externs::CheckForSerializableConflictIn(
+                table.raw(),
+                std::ptr::null_mut(),
+                pg_sys::InvalidBlockNumber,
+            ),
+        }
+    }
+}
+
+/// Notes that a serializable transaction is about to read one row of the table.
+pub fn note_serializable_row_read(table: Rel, mut tid: pg_sys::ItemPointerData, snapshot: Snap) {
+    // SAFETY: the relation is open and the snapshot valid.
+    unsafe {
+        if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 && snapshot.kind() == Kind::Mvcc {
+            super::externs::PredicateLockTID(table.raw(), &mut tid, snapshot.raw(), pg_sys::InvalidTransactionId);
+        }
     }
 }
 
