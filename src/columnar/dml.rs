@@ -250,6 +250,8 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
             unsafe {
                 (*new).tts_tid = tid::to_tid(number);
                 (*new).tts_tableOid = table.oid();
+                let xmin = pg_sys::GetCurrentTransactionId();
+                slot::set_system(new, slot::System { xmin, xmax: pg_sys::InvalidTransactionId, cid: change.cid });
                 crate::pg::compat::count_update(table.raw());
             }
         } else {
@@ -286,8 +288,16 @@ pub fn lock(table: Rel, wanted: RowNumber, request: LockRequest) -> (TM_Result::
             return (result, TM_FailureData { traversed, ..failure }, row);
         };
         wait_for_mover(&store, handle, request.policy);
+        // Core's message about a lock that is not to be had would name the companion.
+        let policy = match request.policy {
+            LockWaitPolicy::LockWaitError => LockWaitPolicy::LockWaitSkip,
+            policy => policy,
+        };
         let (result, mut failure) =
-            heap::lock(store.companion(), handle.at(), request.cid, request.mode, request.policy, request.lock_updates);
+            heap::lock(store.companion(), handle.at(), request.cid, request.mode, policy, request.lock_updates);
+        if result == TM_Result::TM_WouldBlock {
+            refuse_to_wait(&store, request.policy);
+        }
         if result == TM_Result::TM_Deleted && moved(&store, row, handle) {
             continue;
         }
@@ -410,6 +420,12 @@ fn wait_by_policy(
     if unsafe { crate::pg::compat::conditional_wait(holder) } {
         return true;
     }
+    refuse_to_wait(store, policy);
+    false
+}
+
+/// Raises an error if a row that is locked is not to be skipped.
+fn refuse_to_wait(store: &Store, policy: LockWaitPolicy::Type) {
     if policy == LockWaitPolicy::LockWaitError {
         ereport!(
             ERROR,
@@ -417,7 +433,6 @@ fn wait_by_policy(
             format!("could not obtain lock on row in relation \"{}\"", store.table().name())
         );
     }
-    false
 }
 
 /// The last version of a row that the snapshot sees, starting from one that it may see (WHERE CURRENT OF, currtid).
