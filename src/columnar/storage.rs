@@ -56,10 +56,12 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let blocks = f64::from(metapage::next_block(table));
     let numbers = blocks * super::key::ROWS_PER_BLOCK as f64 - rows as f64;
     let loose = (row_pages * 8000.0 / row_bytes).min(numbers.max(0.0)).max(0.0);
-    let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0 && stripes.is_empty());
-    // VACUUM and ANALYZE count virtual blocks as pages.
-    let loose = measured.map_or(loose, |(at_pages, tuples)| tuples / f64::from(at_pages) * blocks);
-    Estimate { pages: pages.max(1), tuples: (rows as f64 + loose).round(), row_store: loose.round() }
+    // VACUUM and ANALYZE know better, and count virtual blocks as pages.
+    let measured = table.measured_rows().filter(|(at_pages, _)| *at_pages > 0);
+    let total = measured.map(|(at_pages, tuples)| tuples / f64::from(at_pages) * blocks);
+    let loose = total.map_or(loose, |total| (total - rows as f64).max(0.0));
+    let tuples = total.unwrap_or(rows as f64 + loose);
+    Estimate { pages: pages.max(1), tuples: tuples.round(), row_store: loose.round() }
 }
 
 /// The share of a table's bytes that the wanted columns have, judged by one stripe; 1 if there is none.

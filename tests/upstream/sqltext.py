@@ -27,8 +27,10 @@ class Statement:
     last: int
 
 
-def split_statements(script):
-    """The statements of a psql script in order. Data after COPY FROM STDIN belongs to nothing."""
+def split_statements(script, echoed=()):
+    """The statements of a psql script in order. Data after COPY FROM STDIN belongs to nothing.
+
+    A COPY that fails takes no data: then psql echoes what follows. `echoed` are the numbers of echoed lines."""
     line_starts = [0] + [m.end() for m in re.finditer("\n", script)]
     statements, start, depth, position = [], 0, 0, 0
 
@@ -55,10 +57,17 @@ def split_statements(script):
         elif token["backslash"]:
             position = token.start("command") + 1  # \; joins two statements of one message
         elif kind == "end" and depth == 0:
-            if COPY_IN.match(finish(position)):
+            copying = COPY_IN.match(finish(position))
+            if copying and next_line(script, line_starts, statements[-1].last) not in echoed:
                 start = position = end_of_copy_data(script, position)
     finish(len(script))
     return statements
+
+
+def next_line(script, line_starts, line):
+    """The number of the first line after `line` that is not blank; psql does not echo blank lines."""
+    following = (i for i in range(line + 1, len(line_starts)) if script[line_starts[i]:script.find("\n", line_starts[i])].strip())
+    return next(following, None)
 
 
 def end_of_copy_data(script, position):

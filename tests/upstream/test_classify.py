@@ -148,6 +148,10 @@ class Scripts(unittest.TestCase):
         script = "COPY t FROM stdin;\n1;'\n\\.\nSELECT 1;"
         self.assertEqual([(s.text, s.last) for s in sqltext.split_statements(script)], [("COPY t FROM stdin;", 0), ("SELECT 1;", 3)])
 
+    def test_failed_copy_has_no_data(self):
+        script = "COPY t FROM stdin;\nSELECT 1;\nCOPY t FROM stdin;\n1\n\\.\n"
+        self.assertEqual([s.last for s in sqltext.split_statements(script, {0, 1, 2})], [0, 1, 2])
+
     def test_places(self):
         script = "SELECT a\nFROM t;\nSELECT b FROM t ORDER BY b;\n"
         def transcribe(first, second):

@@ -106,7 +106,7 @@ def regress_places(script_text, expected, result):
     script = script_text.split("\n")
     in_expected, in_result = echoed_lines(script, expected), echoed_lines(script, result)
     cuts = sorted(line for line in in_expected if line in in_result)
-    statements = sqltext.split_statements(script_text)
+    statements = sqltext.split_statements(script_text, set(cuts))
     # Output before the first echo belongs to no statement.
     bounds = [(-1, -1, -1)] + [(c, in_expected[c], in_result[c]) for c in cuts] + [(len(script), len(expected), len(result))]
     places, done = [], 0
