@@ -98,6 +98,16 @@ fn write(store: &Store, builder: Builder, taken: &[Taken]) -> Result<(usize, Dur
         left.insert(ordinal as u32).map_err(fail)?;
         skipped += 1;
     }
+    if skipped as usize == taken.len() {
+        // A stripe without rows would only be merged away, by each step anew.
+        // SAFETY: as above; the next command sees, and so can delete, what this one wrote.
+        let next = unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::GetCurrentCommandId(true)
+        };
+        blob::delete(store, bytes, next);
+        return Ok((0, started.elapsed()));
+    }
     if skipped > 0 {
         let encoded = left.encode().map_err(fail)?;
         let BlobRef { id, len } = blob::write(store, &[encoded], cid);
