@@ -387,8 +387,8 @@ unsafe extern "C-unwind" fn tuple_lock(
         };
         let (result, what, locked) = dml::lock(table, row, request);
         *item = tid::to_tid(locked);
-        // Callers look at the row whatever came of it, if it is there.
-        if result != TM_Result::TM_WouldBlock {
+        // INSERT ... ON CONFLICT looks at who made a row that it cannot see.
+        if matches!(result, TM_Result::TM_Ok | TM_Result::TM_Invisible) {
             let store = Store::open_for_write(table);
             if !slot::fetch(&store, locked, Snap::any(), slot) && result == TM_Result::TM_Ok {
                 super::lookup::vanished(&store, locked).raise();

@@ -111,9 +111,11 @@ fn translate(store: &Store, row: RowNumber, failure: &mut TM_FailureData) {
     if heap::moved_partitions(&failure.ctid) {
         return;
     }
-    // Not every outcome names a tuple.
-    let named = pgrx::itemptr::item_pointer_get_both(failure.ctid).1 != pg_sys::InvalidOffsetNumber;
-    let successor = named.then(|| store.fetch(failure.ctid, Snap::any())).flatten().map(|stored| stored.item);
+    // TM_Invisible tells nothing about the row.
+    if !heap::is_valid(&failure.ctid) {
+        return;
+    }
+    let successor = store.fetch(failure.ctid, Snap::any()).map(|stored| stored.item);
     failure.ctid = match successor {
         Some(Item::Row { row: next, .. }) => tid::to_tid(next),
         _ => tid::to_tid(row),

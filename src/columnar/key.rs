@@ -143,9 +143,11 @@ impl KeyRange {
     /// All stripe tuples of a table whose blocks below `next_block` are handed out. (Blobs count down from the
     /// top of the same space, so the ranges must end where the table does.)
     pub fn all_stripes(next_block: u32) -> [Self; 2] {
+        // Without any block handed out there is no stripe, and while TRUNCATE is at it there is no index to look into: it still
+        // is that of the old file. Ranges that end before they start are not looked for.
         [DENSE_BASE, SPARSE_BASE].map(|base| Self {
-            from: Key { id: base, seq: 0 },
-            to: Key { id: base | next_block.min(MAX_BLOCKS - 1), seq: i32::MAX },
+            from: Key { id: base, seq: if next_block == 0 { i32::MAX } else { 0 } },
+            to: Key { id: base | next_block.min(MAX_BLOCKS - 1), seq: if next_block == 0 { 0 } else { i32::MAX } },
         })
     }
 

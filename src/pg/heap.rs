@@ -167,6 +167,11 @@ fn xmax_is_lock_only(mask: u32) -> bool {
             == pg_sys::HEAP_XMAX_EXCL_LOCK
 }
 
+/// True if the TID names a tuple at all.
+pub fn is_valid(tid: &pg_sys::ItemPointerData) -> bool {
+    pgrx::itemptr::item_pointer_get_both(*tid).1 != 0
+}
+
 /// True if the TID says that the row went to another partition.
 pub fn moved_partitions(tid: &pg_sys::ItemPointerData) -> bool {
     let (block, offset) = pgrx::itemptr::item_pointer_get_both(*tid);
