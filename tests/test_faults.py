@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from harness import process, settings
-from harness.server import ServerDied
 from harness.session import perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="about columnar tables")
@@ -43,11 +42,13 @@ def companion_file(server):
 
 def damage(server, path, change):
     """Changes a file while the server is down; checksums are switched off, so that our own checks are what answers."""
+    server.damaged = True
     server.stop()
     content = bytearray(path.read_bytes())
     change(content)
     path.write_bytes(bytes(content))
-    server.run("pg_checksums", "--disable", "-D", server.data)
+    if server.run("pg_controldata", "-D", server.data).stdout.find("checksum version:           0") < 0:
+        server.run("pg_checksums", "--disable", "-D", server.data)
     server.start()
 
 
@@ -96,23 +97,33 @@ def test_unknown_format_version(fresh):
         assert "t" in outcome.error[2] and "version" in outcome.error[2], outcome
 
 
-@pytest.mark.parametrize("page", [0, 3, -1])
-@pytest.mark.parametrize("offset", [200, 4000, 8000])
-def test_damaged_bytes(fresh, page, offset):
+def test_damaged_bytes(fresh):
     """Flipped bytes give an error or the right answer, never a crash and never wrong rows."""
-    fill(fresh)
+    fill(fresh, 20000)
     sql = ["SELECT count(*), sum(a), md5(string_agg(b, '' ORDER BY a)) FROM t", "SELECT b FROM t WHERE a = 2500", "SELECT max(b) FROM t WHERE a < 100"]
     right = [outcome.rows for outcome in outcomes(fresh, sql)]
     path = companion_file(fresh)
-    pages = path.stat().st_size // PAGE
-    start = (page % pages) * PAGE + offset
-    def flip(content):
-        for position in range(start, start + 24):
-            content[position] ^= 0xA5
-    damage(fresh, path, flip)
-    for outcome, rows in zip(outcomes(fresh, sql), right):
-        assert (outcome.error and outcome.error[0] == "XX001") or outcome.rows == rows, outcome
-    assert fresh.running()
+    fresh.query("CHECKPOINT")
+    intact = path.read_bytes()
+    refused = 0
+    for place in _places(intact):
+        def flip(content, place=place):
+            content[:] = intact
+            for position in range(place, place + 24):
+                content[position] ^= 0xA5
+        damage(fresh, path, flip)
+        for outcome, rows in zip(outcomes(fresh, sql), right):
+            refused += outcome.error is not None
+            assert (outcome.error and outcome.error[0] == "XX001") or outcome.rows == rows, f"byte {place}: {outcome}"
+    assert refused, "no damage was noticed, so none was read"
+
+
+def _places(content):
+    """Places inside the pieces of blobs, each of which fills a page; tuple headers only PostgreSQL's checksums guard."""
+    starts = [start for start in range(0, len(content), PAGE) if int.from_bytes(content[start + 12:start + 14], "little") == 28]
+    assert starts, "no page is filled by a single piece"
+    starts = settings.size(sorted({starts[0], starts[len(starts) // 2], starts[-1]}), starts)
+    return [start + offset for start in starts for offset in settings.size([400, 8000], [200, 400, 2000, 4000, 6000, 8000])]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 5])
@@ -143,16 +154,16 @@ def test_checksums_guard_pages(fresh):
     """With data checksums on, as everywhere here, PostgreSQL itself refuses a damaged page."""
     fill(fresh)
     path = companion_file(fresh)
+    fresh.damaged = True
     fresh.stop()
     content = bytearray(path.read_bytes())
-    content[PAGE * 2 + 5000] ^= 0xFF
+    for page in range(0, len(content), PAGE):
+        content[page + 5000] ^= 0xFF
     path.write_bytes(bytes(content))
     assert fresh.run("pg_checksums", "--check", "-D", fresh.data, check=False).returncode != 0
     fresh.start()
     outcome = outcomes(fresh, ["SELECT count(b), max(b) FROM t"])[0]
     assert outcome.error and outcome.error[0] == "XX001", outcome
-    # The damage is this test's own.
-    fresh.disasters()
 
 
 @pytest.fixture
@@ -173,6 +184,8 @@ def small_disk(fresh):
 
 def test_full_disk(fresh, small_disk):
     """A load that fills the disk fails with 53100, leaves the table as it was, and works again with space."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(6 * 2**20))
     session = fresh.connect("f")
     assert perform(session, f"CREATE TABLESPACE small LOCATION '{small_disk}'").error is None
     assert perform(session, "CREATE TABLE t (a int PRIMARY KEY, b text) USING columnar TABLESPACE small").error is None
@@ -183,9 +196,10 @@ def test_full_disk(fresh, small_disk):
     assert perform(session, "SELECT count(*), sum(a) FROM t").rows == [("5000", "12502500")]
     outcome = perform(session, "CALL orochi.columnar_compact('t')")
     assert outcome.error is None or outcome.error[0] == "53100", outcome
+    ballast.unlink()
     assert perform(session, "VACUUM t").error is None
     assert perform(session, "INSERT INTO t SELECT i, 'small' FROM generate_series(10000, 12000) i").error is None
-    assert perform(session, "SELECT count(*), sum(a) FROM t").rows == [("7001", "34514500")]
+    assert perform(session, "SELECT count(*), sum(a) FROM t").rows == [("7001", "34513500")]
     session.close()
 
 
@@ -204,30 +218,26 @@ def test_memory_limit(make_server):
     session.close()
 
 
-@pytest.mark.parametrize("limit_mb", [160, 220])
-def test_address_space_limit(fresh, limit_mb):
+def test_address_space_limit(make_server):
     """A backend that may not grow reports 53200 instead of taking the server down."""
-    fill(fresh)
-    session = fresh.connect("f")
-    pid = session.info.backend_pid
-    used = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0]) * 4096
-    prlimit = shutil.which("prlimit")
-    if prlimit is None or subprocess.run([prlimit, f"--pid={pid}", f"--as={used + limit_mb * 2**20}"], check=False).returncode != 0:
-        pytest.skip("prlimit is not allowed")
-    started = fresh.scalar("SELECT pg_postmaster_start_time()")
-    assert perform(session, "SET orochi.write_buffer_mb = 4096; SET orochi.stripe_row_limit = 1000000").error is None
+    server = make_server(name="small", address_space=700 * 2**20)
+    server.create_database("f")
+    fill(server)
+    session = server.connect("f")
+    started = server.scalar("SELECT pg_postmaster_start_time()")
+    assert perform(session, "SET orochi.write_buffer_mb = 4096; SET orochi.stripe_row_limit = 1000000; SET orochi.row_store_rows = 0").error is None
     outcome = perform(session, "INSERT INTO t SELECT -i, repeat(md5(i::text), 100) FROM generate_series(1, 300000) i")
-    assert outcome.error is None or outcome.error[0] in ("53200", "XX000"), outcome
-    assert fresh.scalar("SELECT pg_postmaster_start_time()") == started
-    assert fresh.scalar("SELECT count(*) FROM t WHERE a > 0", database="f") == "5000"
+    assert outcome.error is None or outcome.error[0] == "53200", outcome
+    assert server.scalar("SELECT pg_postmaster_start_time()") == started
+    assert server.scalar("SELECT count(*) FROM t WHERE a > 0", database="f") == "5000"
     session.close()
 
 
-def test_refuses_to_start_with_bad_settings(make_server):
-    """A value out of bounds in postgresql.conf stops the start with a message that names the setting."""
+def test_bad_settings_in_the_file(make_server):
+    """A value out of bounds in postgresql.conf is named in the log, and the default holds."""
     server = make_server(name="bounds")
     server.stop()
     server.configure({"orochi.stripe_row_limit": "-5"})
-    with pytest.raises((ServerDied, TimeoutError)):
-        server.start(timeout=20)
-    assert "orochi.stripe_row_limit" in server.log_tail()
+    server.start()
+    assert "orochi.stripe_row_limit" in server.log_text()
+    assert server.scalar("SHOW orochi.stripe_row_limit") == "150000"

@@ -8,7 +8,7 @@ from harness import settings, twins
 from harness.process import wait_until
 from harness.session import perform
 
-ROWS = settings.size(50_000, 1_000_000)
+ROWS = settings.size(20_000, 1_000_000)
 SLICE = ROWS // 10
 AM = settings.ACCESS_METHOD
 _PARALLEL = """SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
@@ -165,7 +165,7 @@ def test_modifying_cte(connection):
 
 def test_function_reads_what_is_being_filled(connection):
     """A function called for each row of a load sees every row before it, by scan, by index and in parallel plans."""
-    rows = min(ROWS, 4000)
+    rows = settings.size(2500, 20_000)
     ok(connection, _PARALLEL)
     ok(connection, """
         CREATE FUNCTION look(i bigint) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -234,7 +234,7 @@ def test_many_small_statements(server, database):
     with session.cursor() as cursor:
         twins.create(cursor, "m", "id bigint PRIMARY KEY, v int")
     ok(session, "BEGIN")
-    for number in range(settings.size(600, 5000)):
+    for number in range(settings.size(300, 5000)):
         for table in ("h_m", "c_m"):
             ok(session, f"INSERT INTO {table} VALUES ({number}, 0)")
             if number % 100 == 50:

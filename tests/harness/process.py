@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pwd
+import resource
 import signal
 import socket
 import subprocess
@@ -48,10 +49,15 @@ def run(arguments, cwd, check=True, stdin=None, timeout=600):
     return done
 
 
-def spawn(arguments, cwd, log):
-    """Starts a server that writes to `log` and is shut down by the kernel should the tests be killed."""
+def spawn(arguments, cwd, log, address_space=None):
+    """Starts a server that writes to `log` and is shut down by the kernel should the tests be killed.
+
+    `address_space` limits the bytes of each of its processes.
+    """
     def die_with_parent():
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+        if address_space is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
     return subprocess.Popen(
         [str(a) for a in arguments], cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -135,7 +135,7 @@ class ScriptRun:
 
     def _compact(self):
         if self.mover is None:
-            self.mover = self.server.connect(self.database, name="mover", options={"lock_timeout": "300ms"})
+            self.mover = self.server.connect(self.database, name="mover", options={"lock_timeout": "300ms", "statement_timeout": "20s"})
         for table in columnar_tables(self.mover):
             outcome = perform(self.mover, "CALL orochi.columnar_compact(%s::regclass)", (table,))
             # A script may hold a strong lock or have dropped the table in between.

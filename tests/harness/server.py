@@ -27,7 +27,8 @@ _BASE_CONFIG = {
     "lc_messages": "C",
     "log_min_error_statement": "panic",  # tests report the statements that fail themselves
 }
-_DISASTER = re.compile(r"^.*(PANIC:|TRAP:|terminated by signal (?:4|6|7|8|11)\b|invalid page in block).*$", re.M)
+_DISASTER = re.compile(r"^.*(PANIC:|TRAP:|terminated by signal (?:4|6|7|8|11)\b).*$", re.M)
+_BROKEN_PAGE = re.compile(r"^.*invalid page in block.*$", re.M)
 _ALL = set()
 
 
@@ -56,9 +57,10 @@ class Installation:
 class Server:
     """A server in a directory of its own. `destroy` has to be called; fixtures do it."""
 
-    def __init__(self, installation, config=None, preload=None, name="server"):
+    def __init__(self, installation, config=None, preload=None, name="server", address_space=None):
         self.installation = installation
         self.name = name
+        self.address_space = address_space
         self.root = Path(tempfile.mkdtemp(prefix=f"orochi-{name}-", dir=settings.RUN_DIR))
         process.give_away(self.root)
         self.data = self.root / "data"
@@ -70,6 +72,8 @@ class Server:
         self.config["shared_preload_libraries"] = preload
         self.config.update(config or {})
         self.postmaster = None
+        # Set by tests that break pages themselves.
+        self.damaged = False
         self._log_checked = 0
         _ALL.add(self)
 
@@ -107,7 +111,8 @@ class Server:
     def _spawn(self):
         with open(self.log_path, "ab") as log:
             self.postmaster = process.spawn(
-                [self.installation.bindir / "postgres", "-D", self.data, "-p", self.port], self.root, log)
+                [self.installation.bindir / "postgres", "-D", self.data, "-p", self.port],
+                self.root, log, self.address_space)
 
     def wait_ready(self, timeout=120):
         """Waits until connections are accepted: after a crash of a backend the server starts itself again."""
@@ -186,7 +191,8 @@ class Server:
     def disasters(self):
         """Crashes, failed assertions and broken pages logged since the last call."""
         text = self.log_text()
-        found = [match.group(0) for match in _DISASTER.finditer(text, self._log_checked)]
+        patterns = (_DISASTER,) if self.damaged else (_DISASTER, _BROKEN_PAGE)
+        found = [match.group(0) for pattern in patterns for match in pattern.finditer(text, self._log_checked)]
         self._log_checked = len(text)
         return found
 
