@@ -89,6 +89,9 @@ fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Mark
 /// Finds a stripe row for a dirty snapshot, reporting an in-progress stripe or reservation that covers it.
 fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     snapshot.report_dirty(pg_sys::InvalidTransactionId, pg_sys::InvalidTransactionId);
+    if let Some((stripe, at)) = stripe::find_row(store, row, Snap::latest()).or_raise() {
+        return Some(Found::Stripe(stripe, at));
+    }
     let mut dirty = DirtySnapshot::new();
     let mut candidates = Vec::new();
     for range in KeyRange::stripes_covering(row.block()) {
@@ -178,6 +181,9 @@ pub fn dead_to_all(store: &Store, row: RowNumber, oldest_xmin: pg_sys::Transacti
 
 /// True if some stripe tuple that is not dead, or an open reservation, may hold the row.
 fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
+    if stripe::find_row(store, row, Snap::latest()).or_raise().is_some() {
+        return true;
+    }
     let mut dirty = DirtySnapshot::new();
     for range in KeyRange::stripes_covering(row.block()) {
         let mut items = store.scan(range, Snap::any());

@@ -12,7 +12,7 @@ use super::store::{Store, Stored};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
-use crate::pg::snapshot::Snap;
+use crate::pg::snapshot::{Kind, LatestMvcc, Snap};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -141,11 +141,25 @@ fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Resul
 }
 
 /// Finds the stripe that holds a row, among those that the snapshot sees. Rows in a delete bitmap are not found.
+///
+/// The latest state is read twice: a merge that commits during one pass over the descriptions could hide both the old stripe and the
+/// new one from a snapshot that is not MVCC, so a consistent snapshot comes first, and then what only our own command has written.
 pub fn find_row(
     store: &Store,
     row: RowNumber,
     snapshot: Snap,
 ) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+    if snapshot.kind() != Kind::Mvcc {
+        let consistent = LatestMvcc::take();
+        let found = search(store, row, consistent.snap())?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    search(store, row, snapshot)
+}
+
+fn search(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
     for range in KeyRange::stripes_covering(row.block()) {
         let mut items = store.scan(range, snapshot);
         while let Some(stored) = items.next_visible() {
