@@ -51,8 +51,7 @@ impl Plan {
 
     /// Description of a stripe of the plan.
     pub fn describe(&self, index: usize) -> stripe::Described {
-        let described = &self.stripes[index];
-        stripe::Described { meta: described.meta, xmin: described.xmin, tid: described.tid }
+        self.stripes[index]
     }
 
     /// Unit `index`, `None` past the last.

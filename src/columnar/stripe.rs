@@ -37,6 +37,7 @@ pub fn parse_meta(store: &Store, stored: &Stored) -> Result<StripeMeta, OrochiEr
 }
 
 /// A description with the transaction that wrote it and its place.
+#[derive(Clone, Copy)]
 pub struct Described {
     /// The description.
     pub meta: StripeMeta,

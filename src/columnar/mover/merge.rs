@@ -49,8 +49,7 @@ fn marked_rows(store: &Store, all: &[Described], index: usize, snapshot: &Latest
     if marks.is_empty() {
         return Ok(0);
     }
-    let Described { meta, xmin, tid } = all[index];
-    let stripe = stripe::open_described(store, Described { meta, xmin, tid })?;
+    let stripe = stripe::open_described(store, all[index])?;
     let mut found = 0;
     for row in marks.keys() {
         found += u32::from(stripe.find(store, RowNumber(*row))?.is_some());
@@ -114,8 +113,7 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
     let mut marks = HashMap::new();
     for (i, described) in group.iter().enumerate() {
         marks.extend(load_marks(store, described, snapshot));
-        let copy = Described { meta: described.meta, xmin: described.xmin, tid: described.tid };
-        let stripe = stripe::open_described(store, copy)?;
+        let stripe = stripe::open_described(store, *described)?;
         list_rows(store, &stripe, i, &mut rows)?;
         readers.push(RowReader::for_scan(stripe, None));
     }
