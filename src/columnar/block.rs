@@ -32,13 +32,8 @@ impl BlockRows {
         if self.readers.len() > 4 {
             self.readers.clear();
         }
-        let mut items = store.scan(KeyRange::blocks(block, block), snapshot);
-        while let Some(stored) = items.next_visible() {
-            if let Item::Row { row, part: 0 } = stored.item {
-                self.rows.push((row, Place::Row(stored.pinned.tid())));
-            }
-        }
-        drop(items);
+        let rows = row::list(store, block, block, snapshot);
+        self.rows.extend(rows.into_iter().map(|(row, at)| (row, Place::Row(at))));
         let metadata = snapshot.for_metadata();
         let mut found = Vec::new();
         for range in KeyRange::stripes_covering(block) {

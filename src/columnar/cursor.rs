@@ -290,13 +290,7 @@ struct RowsCursor {
 
 impl RowsCursor {
     fn new(store: &Store, snapshot: Snap, first: u32, last: u32, forward: bool) -> Self {
-        let mut rows = Vec::new();
-        let mut items = store.scan(KeyRange::blocks(first, last), snapshot);
-        while let Some(stored) = items.next_visible() {
-            if let Item::Row { row, part: 0 } = stored.item {
-                rows.push((row, stored.pinned.tid()));
-            }
-        }
+        let rows = row::list(store, first, last, snapshot);
         let index = if forward { -1 } else { rows.len() as i64 };
         Self { rows, index }
     }

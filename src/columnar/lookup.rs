@@ -24,7 +24,8 @@ pub enum Found {
 /// What the row space says about one row number.
 struct Marks {
     row: Option<Stored>,
-    /// A mark that the metadata snapshot sees.
+    /// A mark that the metadata snapshot sees. It also counts against a row of the row store: an old snapshot sees the row there
+    /// although the mover has moved it since, and its own transaction may then have deleted it from the stripe.
     dead: bool,
     /// In-progress deleter of the stripe row, for dirty snapshots.
     deleter: Option<pg_sys::TransactionId>,
@@ -35,11 +36,11 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     let kind = snapshot.kind();
     write_buffer::settle_row(store.table(), row);
     let marks = read_marks(store, row, snapshot, kind);
-    if let Some(first) = &marks.row {
-        return Some(Found::Row(row::tuple(store, row, first).or_raise()));
-    }
     if marks.dead && kind != Kind::Any {
         return None;
+    }
+    if let Some(first) = &marks.row {
+        return Some(Found::Row(row::tuple(store, row, first).or_raise()));
     }
     let found = match kind {
         Kind::Dirty => find_dirty(store, row, snapshot)?,
@@ -61,8 +62,11 @@ fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Mark
         match stored.item {
             Item::Row { part: 0, .. } if stored.visible() || kind == Kind::Any => {
                 // A dirty snapshot's fields now describe this tuple, so nothing else may be looked at with it.
+                let may_be_dead = kind == Kind::Mvcc && stored.pinned.has_deleter();
                 marks.row = Some(stored);
-                return marks;
+                if !may_be_dead {
+                    return marks;
+                }
             }
             Item::Dead(_) => match kind {
                 Kind::Mvcc => marks.dead |= stored.visible(),

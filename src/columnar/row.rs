@@ -73,6 +73,26 @@ pub fn delete_rest(store: &Store, row: RowNumber, cid: pg_sys::CommandId) {
     }
 }
 
+/// Numbers and places of the row-store rows of blocks `first..=last` that a snapshot sees, in ascending order.
+///
+/// A marked row is left out: an old snapshot sees a row here although the mover has moved it since, and its own transaction
+/// may then have deleted it from the stripe.
+pub fn list(store: &Store, first: u32, last: u32, snapshot: Snap) -> Vec<(RowNumber, pg_sys::ItemPointerData)> {
+    let mut rows: Vec<(RowNumber, pg_sys::ItemPointerData)> = Vec::new();
+    let mut items = store.scan(KeyRange::blocks(first, last), snapshot);
+    while let Some(stored) = items.next_visible() {
+        match stored.item {
+            Item::Row { row, part: 0 } => rows.push((row, stored.pinned.tid())),
+            // A row's mark comes after the row.
+            Item::Dead(dead) if rows.last().is_some_and(|(row, _)| *row == dead) => {
+                rows.pop();
+            }
+            _ => {}
+        }
+    }
+    rows
+}
+
 fn corrupted(store: &Store, row: RowNumber) -> OrochiError {
     OrochiError::Corrupted {
         relation: store.table().name(),

@@ -1,6 +1,7 @@
 //! Snapshots, by kind.
 
 use pgrx::pg_sys;
+use std::cell::RefCell;
 
 /// What a snapshot asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,11 +121,23 @@ fn valid(xid: pg_sys::TransactionId) -> Option<pg_sys::TransactionId> {
 /// A registered MVCC snapshot of the latest committed state, unregistered on drop.
 pub struct LatestMvcc(pg_sys::Snapshot);
 
+thread_local! {
+    /// What [`LatestMvcc::take`] fills and then copies. The server allocates its arrays once and keeps them.
+    static SCRATCH: RefCell<pg_sys::SnapshotData> = RefCell::default();
+}
+
 impl LatestMvcc {
-    /// Takes and registers it.
+    /// Takes and registers it. `GetLatestSnapshot` would refuse to in a parallel worker, and would replace the snapshot that
+    /// core took before.
     pub fn take() -> Self {
-        // SAFETY: callers run inside a transaction.
-        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+        SCRATCH.with_borrow_mut(|scratch| {
+            // SAFETY: callers run inside a transaction; registering copies the snapshot.
+            unsafe {
+                let snapshot = pg_sys::GetSnapshotData(&mut *scratch);
+                (*snapshot).curcid = pg_sys::GetCurrentCommandId(false);
+                Self(pg_sys::RegisterSnapshot(snapshot))
+            }
+        })
     }
 
     /// Handle.

@@ -110,6 +110,12 @@ impl Pinned {
         super::heap::xmin(self.header())
     }
 
+    /// False if certainly nobody has deleted, updated or locked the tuple.
+    #[inline]
+    pub fn has_deleter(&self) -> bool {
+        u32::from(self.header().t_infomask) & pg_sys::HEAP_XMAX_INVALID == 0
+    }
+
     /// State of the tuple for VACUUM.
     pub fn vacuum_state(&mut self, oldest_xmin: pg_sys::TransactionId) -> pg_sys::HTSV_Result::Type {
         // SAFETY: the buffer is pinned; HeapTupleSatisfiesVacuum wants it share-locked.
