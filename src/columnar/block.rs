@@ -32,7 +32,7 @@ impl BlockRows {
         if self.readers.len() > 4 {
             self.readers.clear();
         }
-        let rows = row::list(store, block, block, snapshot);
+        let rows = row::list(store, KeyRange::blocks(block, block), snapshot);
         self.rows.extend(rows.into_iter().map(|(row, at)| (row, Place::Row(at))));
         let metadata = snapshot.for_metadata();
         let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! Reading all rows that a snapshot sees: stripe after stripe, then the row store. Works in both directions.
+//! Reading all rows that a snapshot sees, stripes and pieces of the row store in turn. Works in both directions.
 
 use super::dead_set::DeadSet;
 use super::encoding::{Position, RowBlock};
-use super::key::{Item, KeyRange, MAX_BLOCKS, RowNumber};
+use super::key::{Item, KeyRange, ROWS_PER_BLOCK, RowNumber};
 use super::reader::RowReader;
 use super::slot;
 use super::store::Store;
@@ -20,19 +20,21 @@ const UNIT_BLOCKS: u32 = 64;
 const ROW_UNITS: u32 = 256;
 
 /// What a scan is divided into; parallel workers take units in turn.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A stripe of the plan.
     Stripe(usize),
-    /// Virtual blocks `first..=last` of the row store.
-    Rows(u32, u32),
+    /// The row store's rows of this interval, ends included.
+    Rows(RowNumber, RowNumber),
 }
 
 /// The division of one scan: every process that scans with the same snapshot makes the same one.
+///
+/// Units come in the order of their first row numbers, so that rows come as they were inserted, or as CLUSTER ordered them, until
+/// updates and moves mix them.
 pub struct Plan {
     stripes: Vec<stripe::Described>,
-    next_block: u32,
-    unit_blocks: u32,
+    units: Vec<Unit>,
 }
 
 impl Plan {
@@ -40,13 +42,13 @@ impl Plan {
     pub fn new(store: &Store, snapshot: Snap, next_block: u32) -> Result<Self, OrochiError> {
         // A table without row numbers has no rows. TRUNCATE rebuilds indexes while that of the companion is still the old one.
         let stripes = if next_block == 0 { Vec::new() } else { stripe::list(store, snapshot)? };
-        let unit_blocks = UNIT_BLOCKS.max(next_block.div_ceil(ROW_UNITS));
-        Ok(Self { stripes, next_block, unit_blocks })
+        let firsts: Vec<u64> = stripes.iter().map(|described| described.meta.first_row).collect();
+        Ok(Self { units: divide(&firsts, next_block), stripes })
     }
 
     /// Number of units.
     pub fn units(&self) -> u64 {
-        self.stripes.len() as u64 + u64::from(self.next_block.div_ceil(self.unit_blocks))
+        self.units.len() as u64
     }
 
     /// Description of a stripe of the plan.
@@ -56,15 +58,29 @@ impl Plan {
 
     /// Unit `index`, `None` past the last.
     pub fn unit(&self, index: u64) -> Option<Unit> {
-        if index >= self.units() {
-            return None;
-        }
-        if let Some(rest) = index.checked_sub(self.stripes.len() as u64) {
-            let first = rest as u32 * self.unit_blocks;
-            return Some(Unit::Rows(first, (first + self.unit_blocks - 1).min(MAX_BLOCKS - 1)));
-        }
-        Some(Unit::Stripe(index as usize))
+        self.units.get(index as usize).copied()
     }
+}
+
+/// Cuts the row store where stripes begin, and into pieces that parallel workers can share.
+fn divide(stripe_firsts: &[u64], next_block: u32) -> Vec<Unit> {
+    let piece = u64::from(UNIT_BLOCKS.max(next_block.div_ceil(ROW_UNITS))) * ROWS_PER_BLOCK;
+    let end = u64::from(next_block) * ROWS_PER_BLOCK;
+    let mut units = Vec::with_capacity(stripe_firsts.len() * 2 + ROW_UNITS as usize);
+    let mut next = 0;
+    let mut rows_until = |units: &mut Vec<Unit>, until: u64| {
+        while next < until {
+            let last = (next + piece).min(until) - 1;
+            units.push(Unit::Rows(RowNumber(next), RowNumber(last)));
+            next = last + 1;
+        }
+    };
+    for (index, first) in stripe_firsts.iter().enumerate() {
+        rows_until(&mut units, *first);
+        units.push(Unit::Stripe(index));
+    }
+    rows_until(&mut units, end);
+    units
 }
 
 /// Decides what a scan reads of a stripe. The default reads everything.
@@ -289,8 +305,8 @@ struct RowsCursor {
 }
 
 impl RowsCursor {
-    fn new(store: &Store, snapshot: Snap, first: u32, last: u32, forward: bool) -> Self {
-        let rows = row::list(store, first, last, snapshot);
+    fn new(store: &Store, snapshot: Snap, first: RowNumber, last: RowNumber, forward: bool) -> Self {
+        let rows = row::list(store, KeyRange::rows(first, last), snapshot);
         let index = if forward { -1 } else { rows.len() as i64 };
         Self { rows, index }
     }
@@ -339,5 +355,46 @@ pub fn check_rewrite(store: &Store, snapshot: Snap) {
     };
     if recent && snapshot.does_not_see(xid) {
         Err::<(), _>(OrochiError::RewrittenSince { relation: store.table().name() }).or_raise();
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    fn covered(units: &[Unit], end: u64) {
+        let mut next = 0;
+        for unit in units {
+            if let Unit::Rows(first, last) = unit {
+                assert_eq!(first.0, next);
+                assert!(first <= last);
+                next = last.0 + 1;
+            }
+        }
+        assert_eq!(next, end);
+    }
+
+    #[test]
+    fn units_cover_the_row_store_once_and_in_order() {
+        for (firsts, blocks) in [
+            (vec![], 0),
+            (vec![], 1),
+            (vec![0], 700),
+            (vec![0, 0, 5, 291, 60_000], 207),
+            (vec![4656], 30),
+            (vec![100, 1_000_000_000], 20_000_000),
+        ] {
+            let units = divide(&firsts, blocks);
+            covered(&units, u64::from(blocks) * ROWS_PER_BLOCK);
+            let starts: Vec<u64> = units
+                .iter()
+                .map(|unit| match unit {
+                    Unit::Stripe(index) => firsts[*index],
+                    Unit::Rows(first, _) => first.0,
+                })
+                .collect();
+            assert!(starts.is_sorted(), "{units:?}");
+            assert_eq!(units.iter().filter(|u| matches!(u, Unit::Stripe(_))).count(), firsts.len());
+        }
     }
 }

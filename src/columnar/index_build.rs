@@ -153,7 +153,7 @@ fn everything(store: &Store, sink: &mut Sink, units: &mut impl Units, next_block
         match u64::try_from(current).ok().and_then(|unit| plan.unit(unit)) {
             None => return Ok(()),
             Some(Unit::Stripe(index)) => stripe_rows(store, sink, plan.describe(index))?,
-            Some(Unit::Rows(first, last)) => row_store(store, sink, oldest, first, last)?,
+            Some(Unit::Rows(first, last)) => row_store(store, sink, oldest, KeyRange::rows(first, last))?,
         }
     }
 }
@@ -187,10 +187,9 @@ fn row_store(
     store: &Store,
     sink: &mut Sink,
     oldest: pg_sys::TransactionId,
-    first: u32,
-    last: u32,
+    range: KeyRange,
 ) -> Result<(), OrochiError> {
-    let mut items = store.scan(KeyRange::blocks(first, last), Snap::any());
+    let mut items = store.scan(range, Snap::any());
     while let Some(mut stored) = items.next_any() {
         pgrx::check_for_interrupts!();
         let Item::Row { row, part: 0 } = stored.item else { continue };

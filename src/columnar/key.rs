@@ -130,6 +130,11 @@ impl KeyRange {
         Self { from: row_key(row, 0), to: row_key(row, (1 << PART_BITS) - 1) }
     }
 
+    /// Rows, anchors and marks of the row numbers `first..=last`.
+    pub fn rows(first: RowNumber, last: RowNumber) -> Self {
+        Self { from: Self::row(first).from, to: Self::row(last).to }
+    }
+
     /// Rows, anchors and marks of the blocks `first..=last`.
     pub fn blocks(first: u32, last: u32) -> Self {
         Self { from: Key { id: first, seq: 0 }, to: Key { id: last, seq: i32::MAX } }

@@ -4,8 +4,8 @@
 //! Numbers are never handed out twice, whatever becomes of the transaction that took them.
 
 use super::key::MAX_BLOCKS;
-use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::{OpenRel, Rel};
 use pgrx::pg_sys;
 
 const MAGIC: u32 = 0x4f52_4f43;
@@ -132,28 +132,43 @@ fn check(table: Rel, meta: &Meta) -> Result<(), OrochiError> {
     Ok(())
 }
 
-/// Reads the metapage; `None` if the table has none yet.
-pub fn read(table: Rel) -> Option<Meta> {
+/// The metapage's content, unchecked; `None` if the page is not there or was never written.
+fn peek(table: Rel) -> Option<Meta> {
     if table.physical_blocks() == 0 {
         return None;
     }
     let locked = lock_existing(table, pg_sys::BUFFER_LOCK_SHARE);
-    // SAFETY: the page is pinned and share-locked.
-    unsafe {
-        if pg_sys::PageIsNew(pg_sys::BufferGetPage(locked.0)) {
-            return None;
-        }
-    }
-    // SAFETY: as above; the content is plain data.
-    let meta = unsafe { *locked.meta() };
-    drop(locked);
+    // SAFETY: the page is pinned and share-locked; its content is plain data.
+    unsafe { (!pg_sys::PageIsNew(pg_sys::BufferGetPage(locked.0))).then(|| *locked.meta()) }
+}
+
+/// Reads the metapage; `None` if the table has none yet.
+pub fn read(table: Rel) -> Option<Meta> {
+    let meta = peek(table).or_else(|| peek_again(table).or_raise())?;
     check(table, &meta).or_raise();
     Some(meta)
 }
 
+/// Looks once more for a metapage that was not there. Numbers come before the rows that have them, so a companion that holds
+/// anything says that the page was lost, unless another backend has made it just now.
+fn peek_again(table: Rel) -> Result<Option<Meta>, OrochiError> {
+    let oid = table.companion();
+    if oid == pg_sys::InvalidOid {
+        return Ok(None);
+    }
+    let companion = OpenRel::table(oid, pg_sys::AccessShareLock);
+    if companion.rel().physical_blocks() == 0 {
+        return Ok(None);
+    }
+    match peek(table) {
+        None => Err(OrochiError::Corrupted { relation: table.name(), what: "the metapage is missing".into() }),
+        found => Ok(found),
+    }
+}
+
 /// Changes the metapage, making it first if need be, and returns what `change` returns.
 pub fn update<T>(table: Rel, change: impl FnOnce(&mut Meta) -> Result<T, OrochiError>) -> T {
-    if table.physical_blocks() == 0 {
+    if table.physical_blocks() == 0 && read(table).is_none() {
         create(table);
     }
     let locked = lock_existing(table, pg_sys::BUFFER_LOCK_EXCLUSIVE);

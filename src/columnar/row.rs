@@ -73,13 +73,13 @@ pub fn delete_rest(store: &Store, row: RowNumber, cid: pg_sys::CommandId) {
     }
 }
 
-/// Numbers and places of the row-store rows of blocks `first..=last` that a snapshot sees, in ascending order.
+/// Numbers and places of the row-store rows of a range that a snapshot sees, in ascending order.
 ///
 /// A marked row is left out: an old snapshot sees a row here although the mover has moved it since, and its own transaction
 /// may then have deleted it from the stripe.
-pub fn list(store: &Store, first: u32, last: u32, snapshot: Snap) -> Vec<(RowNumber, pg_sys::ItemPointerData)> {
+pub fn list(store: &Store, range: KeyRange, snapshot: Snap) -> Vec<(RowNumber, pg_sys::ItemPointerData)> {
     let mut rows: Vec<(RowNumber, pg_sys::ItemPointerData)> = Vec::new();
-    let mut items = store.scan(KeyRange::blocks(first, last), snapshot);
+    let mut items = store.scan(range, snapshot);
     while let Some(stored) = items.next_visible() {
         match stored.item {
             Item::Row { row, part: 0 } => rows.push((row, stored.pinned.tid())),
