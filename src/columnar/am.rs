@@ -217,10 +217,11 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
     // SAFETY: core's arguments.
     unsafe {
         *call_again = false;
+        let found = fetch::fetch(data, *item, snapshot, slot);
         if !all_dead.is_null() {
-            *all_dead = false;
+            *all_dead = !found && fetch::is_dead_to_all(data, *item);
         }
-        fetch::fetch(data, *item, snapshot, slot)
+        found
     }
 }
 

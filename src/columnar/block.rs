@@ -2,7 +2,7 @@
 
 use super::dead_set::DeadSet;
 use super::encoding::Position;
-use super::key::{Item, KeyRange, ROWS_PER_BLOCK, RowNumber, block_start};
+use super::key::{KeyRange, ROWS_PER_BLOCK, RowNumber, block_start};
 use super::reader::RowReader;
 use super::store::Store;
 use super::stripe::{self, OpenStripe};

@@ -1,7 +1,8 @@
 //! Fetching rows for index scans.
 
 use super::store::Store;
-use super::{cursor, slot, tid, write_buffer};
+use super::{cursor, lookup, slot, tid, write_buffer};
+use crate::pg::horizon::Horizon;
 use crate::pg::memory::ContextOwned;
 use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, heap};
@@ -95,5 +96,19 @@ pub unsafe fn fetch(
         }
         heap::note_serializable_row_read(table, row_tid, snapshot);
         slot::fetch(store, row, snapshot, slot)
+    }
+}
+
+/// True if no snapshot can see the row at a TID any more. The index then skips its entry in future, and drops it when it needs room.
+///
+/// # Safety
+/// `fetch` must come from [`begin`], and [`fetch`](fn@fetch) must have been asked for the row.
+pub unsafe fn is_dead_to_all(fetch: *mut pg_sys::IndexFetchTableData, row_tid: pg_sys::ItemPointerData) -> bool {
+    let Some(row) = tid::from_tid(row_tid) else { return false };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(state) = (*fetch.cast::<ColumnarFetch>()).state.get() else { return false };
+        let Some(store) = &state.store else { return false };
+        lookup::dead_to_all(store, row, Horizon::recent(store.table())).is_some()
     }
 }

@@ -12,6 +12,7 @@ use super::store::{Store, Stored};
 use super::{lookup, metapage, row, stripe, tid, write_buffer};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::executor::IndexEval;
+use crate::pg::horizon::Horizon;
 use crate::pg::snapshot::{Kind, Snap};
 use crate::pg::{Rel, compat};
 use pgrx::pg_sys;
@@ -144,8 +145,7 @@ fn visible(
 
 /// Indexes every row that somebody may still see.
 fn everything(store: &Store, sink: &mut Sink, units: &mut impl Units, next_block: u32) -> Result<(), OrochiError> {
-    // SAFETY: the table is open.
-    let oldest = unsafe { pg_sys::GetOldestNonRemovableTransactionId(store.table().raw()) };
+    let horizon = Horizon::oldest(store.table());
     let plan = Plan::new(store, Snap::latest(), next_block)?;
     let mut current = -1;
     loop {
@@ -153,7 +153,7 @@ fn everything(store: &Store, sink: &mut Sink, units: &mut impl Units, next_block
         match u64::try_from(current).ok().and_then(|unit| plan.unit(unit)) {
             None => return Ok(()),
             Some(Unit::Stripe(index)) => stripe_rows(store, sink, plan.describe(index))?,
-            Some(Unit::Rows(first, last)) => row_store(store, sink, oldest, KeyRange::rows(first, last))?,
+            Some(Unit::Rows(first, last)) => row_store(store, sink, horizon, KeyRange::rows(first, last))?,
         }
     }
 }
@@ -183,17 +183,12 @@ fn stripe_rows(store: &Store, sink: &mut Sink, described: stripe::Described) -> 
     Ok(())
 }
 
-fn row_store(
-    store: &Store,
-    sink: &mut Sink,
-    oldest: pg_sys::TransactionId,
-    range: KeyRange,
-) -> Result<(), OrochiError> {
+fn row_store(store: &Store, sink: &mut Sink, horizon: Horizon, range: KeyRange) -> Result<(), OrochiError> {
     let mut items = store.scan(range, Snap::any());
     while let Some(mut stored) = items.next_any() {
         pgrx::check_for_interrupts!();
         let Item::Row { row, part: 0 } = stored.item else { continue };
-        if let Some(alive) = indexable(store, &mut stored, row, oldest) {
+        if let Some(alive) = indexable(store, &mut stored, row, horizon) {
             // SAFETY: the tuple is made in the slot's own context and handed to the slot.
             unsafe {
                 let old = pg_sys::MemoryContextSwitchTo((*sink.slot.raw()).tts_mcxt);
@@ -208,9 +203,9 @@ fn row_store(
 }
 
 /// Whether a row of the row store needs an index entry, and if so whether it is alive.
-fn indexable(store: &Store, stored: &mut Stored, row: RowNumber, oldest: pg_sys::TransactionId) -> Option<bool> {
+fn indexable(store: &Store, stored: &mut Stored, row: RowNumber, horizon: Horizon) -> Option<bool> {
     use pg_sys::HTSV_Result::*;
-    match stored.pinned.vacuum_state(oldest) {
+    match stored.pinned.vacuum_state(horizon) {
         HEAPTUPLE_DEAD => None,
         HEAPTUPLE_LIVE | HEAPTUPLE_INSERT_IN_PROGRESS => Some(true),
         // A row that the mover took away is indexed as a stripe row.

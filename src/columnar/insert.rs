@@ -22,7 +22,8 @@ struct Progress {
     subtransaction: pg_sys::SubTransactionId,
     rows: usize,
     stripes: usize,
-    may_buffer: bool,
+    /// Unknown until a row is about to go through a buffer.
+    may_buffer: Option<bool>,
     /// How often somebody had to read what the statement had just written.
     interrupted: usize,
 }
@@ -45,14 +46,16 @@ fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
     // SAFETY: an INSERT runs inside a transaction.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
     PROGRESS.with_borrow_mut(|map| {
-        let fresh =
-            || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: may_buffer(table), interrupted: 0 };
+        let fresh = || Progress { cid, subtransaction, rows: 0, stripes: 0, may_buffer: None, interrupted: 0 };
         let progress = map.entry(table.file()).or_insert_with(fresh);
         if progress.cid != cid || progress.subtransaction != subtransaction {
             *progress = fresh();
         }
         progress.rows += 1;
-        (progress.may_buffer && progress.rows > settings::row_store_rows()).then_some(progress.stripes)
+        if progress.rows <= settings::row_store_rows() {
+            return None;
+        }
+        progress.may_buffer.get_or_insert_with(|| may_buffer(table)).then_some(progress.stripes)
     })
 }
 
@@ -61,7 +64,9 @@ pub fn note_interruption(table: Rel) {
     PROGRESS.with_borrow_mut(|map| {
         if let Some(progress) = map.get_mut(&table.file()) {
             progress.interrupted += 1;
-            progress.may_buffer &= progress.interrupted < MAX_INTERRUPTIONS;
+            if progress.interrupted >= MAX_INTERRUPTIONS {
+                progress.may_buffer = Some(false);
+            }
         }
     });
 }

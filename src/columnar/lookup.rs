@@ -7,6 +7,7 @@ use super::stripe::{self, OpenStripe};
 use super::write_buffer;
 use crate::columnar::encoding::Position;
 use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::horizon::{Horizon, newer};
 use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -147,40 +148,37 @@ pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
 
 /// True if nobody, on whatever snapshot, can see the row version any more, so that its index entries may go.
 ///
-/// Returns the newest transaction that a standby's snapshot must not be older than, or `None` if the row lives.
-pub fn dead_to_all(store: &Store, row: RowNumber, oldest_xmin: pg_sys::TransactionId) -> Option<pg_sys::TransactionId> {
+/// Returns the newest transaction that a standby's snapshot must not be older than, or `None` if the row lives. It is invalid if
+/// whatever said that the row is dead is gone itself: core has then told the standbys when it removed that.
+pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
     use pg_sys::HTSV_Result::HEAPTUPLE_DEAD;
     if write_buffer::covers(store.table(), row) {
         return None;
     }
-    let mut horizon = pg_sys::InvalidTransactionId;
+    let mut removed_by = pg_sys::InvalidTransactionId;
     let mut dead_mark = false;
     let mut items = store.scan(KeyRange::row(row), Snap::any());
     while let Some(mut stored) = items.next_any() {
         match stored.item {
             Item::Row { part: 0, .. } => {
-                if stored.pinned.vacuum_state(oldest_xmin) != HEAPTUPLE_DEAD {
+                if stored.pinned.vacuum_state(horizon) != HEAPTUPLE_DEAD {
                     return None;
                 }
-                horizon = newer(horizon, crate::pg::heap::update_xid(stored.pinned.header()));
+                removed_by = newer(removed_by, crate::pg::heap::update_xid(stored.pinned.header()));
             }
             Item::Dead(_) => {
+                // A mark of a transaction in progress has not passed, and one of an aborted transaction only makes standbys careful.
                 let xmin = stored.pinned.xmin();
-                let old = xmin == pg_sys::FrozenTransactionId || precedes(xmin, oldest_xmin);
-                let latest = store.fetch(stored.pinned.tid(), Snap::latest()).is_some_and(|s| s.visible());
-                if old && latest {
-                    dead_mark = true;
-                    horizon = newer(horizon, xmin);
+                if horizon.passed(xmin) {
+                    removed_by = newer(removed_by, xmin);
+                    dead_mark |= store.fetch(stored.pinned.tid(), Snap::latest()).is_some_and(|s| s.visible());
                 }
             }
             _ => {}
         }
     }
     drop(items);
-    if dead_mark {
-        return Some(horizon);
-    }
-    (!covered_by_any_stripe(store, row)).then_some(horizon)
+    (dead_mark || !covered_by_any_stripe(store, row)).then_some(removed_by)
 }
 
 /// True if some stripe tuple that is not dead, or an open reservation, may hold the row.
@@ -210,28 +208,6 @@ fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
         }
     }
     false
-}
-
-/// True if transaction `a` is older than `b`.
-pub fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
-    // SAFETY: a pure comparison of transaction ids.
-    unsafe { pg_sys::TransactionIdPrecedes(a, b) }
-}
-
-/// The newer of two transactions, ignoring special ones.
-pub fn newer(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {
-    let normal = |x| pgrx::pg_sys::TransactionIdIsNormal(x);
-    match (normal(a), normal(b)) {
-        (_, false) => a,
-        (false, true) => b,
-        _ => {
-            if precedes(a, b) {
-                b
-            } else {
-                a
-            }
-        }
-    }
 }
 
 /// The error for a row that must be there and is not.

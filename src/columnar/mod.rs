@@ -20,6 +20,7 @@ pub mod mover;
 mod numbers;
 mod options;
 mod reader;
+mod recent;
 mod row;
 mod row_values;
 pub mod scan;

@@ -8,6 +8,7 @@ use super::encoding::{
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
+use super::recent;
 use super::store::{Store, Stored};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::{OrRaise, OrochiError};
@@ -161,6 +162,10 @@ pub fn find_row(
 }
 
 fn search(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+    let file = store.companion().file();
+    if let Some(found) = search_recent(store, file, row, snapshot)? {
+        return Ok(Some(found));
+    }
     for range in KeyRange::stripes_covering(row.block()) {
         let mut items = store.scan(range, snapshot);
         while let Some(stored) = items.next_visible() {
@@ -171,9 +176,39 @@ fn search(store: &Store, row: RowNumber, snapshot: Snap) -> Result<Option<(Rc<Op
             }
             let stripe = open_described(store, described)?;
             if let Some(at) = stripe.find(store, row)? {
+                recent::note(file, described);
                 return Ok(Some((stripe, at)));
             }
         }
+    }
+    Ok(None)
+}
+
+/// Looks into the stripes that were of use lately, as far as the snapshot sees them. No snapshot sees a row in two stripes.
+fn search_recent(
+    store: &Store,
+    file: FileId,
+    row: RowNumber,
+    snapshot: Snap,
+) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
+    let mut tried = 0;
+    while let Some(described) = recent::candidate(file, row.0, tried) {
+        let seen = store.fetch(described.tid, snapshot).filter(Stored::visible);
+        // The place may hold another tuple by now.
+        let is_stripe = |stored: &Stored| matches!(stored.item, Item::Stripe { .. });
+        let same = match seen.filter(is_stripe) {
+            Some(stored) => parse_meta(store, &stored)? == described.meta,
+            None => false,
+        };
+        if !same {
+            recent::forget(file, described.tid);
+            continue;
+        }
+        let stripe = open_described(store, described)?;
+        if let Some(at) = stripe.find(store, row)? {
+            return Ok(Some((stripe, at)));
+        }
+        tried += 1;
     }
     Ok(None)
 }

@@ -3,22 +3,37 @@
 use super::store::Store;
 use super::{lookup, metapage, storage, tid};
 use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::horizon::{self, Horizon, newer};
 use crate::pg::snapshot::Snap;
 use crate::pg::{OpenRel, Rel, compat};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
+/// How often VACUUM of a table tells standbys of single transactions.
+const TELL_SINGLY: u32 = 16;
+/// An index that hopes for dead rows is content with what it hears until so many in a row turn out to live.
+const GIVE_UP_AFTER: u32 = 8;
+
+/// The transaction before `xid`, or an older one.
+fn before(xid: pg_sys::TransactionId) -> pg_sys::TransactionId {
+    let previous = pg_sys::TransactionId::from(u32::from(xid).wrapping_sub(1));
+    if pg_sys::TransactionIdIsNormal(previous) { previous } else { pg_sys::TransactionId::from(u32::MAX) }
+}
+
 /// Decides for each index entry whether its row is dead to all.
 struct Judge {
     store: Store,
-    oldest: pg_sys::TransactionId,
+    horizon: Horizon,
+    /// Newest transaction of which the standbys know that what it removed is going.
+    told: pg_sys::TransactionId,
+    /// How often they have been told.
+    times_told: u32,
     /// Stripes that are there now, by first row, with the marks on their rows: most entries are found alive here.
     stripes: Vec<(Rc<super::stripe::OpenStripe>, super::dead_set::DeadSet)>,
-    removed: u64,
 }
 
 impl Judge {
-    fn new(table: Rel, oldest: pg_sys::TransactionId) -> Result<Option<Self>, OrochiError> {
+    fn new(table: Rel, horizon: Horizon) -> Result<Option<Self>, OrochiError> {
         let Some(store) = Store::open(table) else { return Ok(None) };
         let mut stripes = Vec::new();
         for described in super::stripe::list(&store, Snap::latest())? {
@@ -28,7 +43,7 @@ impl Judge {
             let dead = super::dead_set::DeadSet::load(&store, first, last, Snap::latest());
             stripes.push((stripe, dead));
         }
-        Ok(Some(Self { store, oldest, stripes, removed: 0 }))
+        Ok(Some(Self { store, horizon, told: pg_sys::InvalidTransactionId, times_told: 0, stripes }))
     }
 
     fn is_dead(&mut self, row: super::key::RowNumber) -> bool {
@@ -40,9 +55,23 @@ impl Judge {
                 return false;
             }
         }
-        let dead = lookup::dead_to_all(&self.store, row, self.oldest).is_some();
-        self.removed += u64::from(dead);
-        dead
+        let Some(removed_by) = lookup::dead_to_all(&self.store, row, self.horizon) else { return false };
+        self.tell_standbys(removed_by);
+        true
+    }
+
+    /// The index logs the removal of entries after asking about them, so this comes first in the WAL.
+    fn tell_standbys(&mut self, removed_by: pg_sys::TransactionId) {
+        if !pg_sys::TransactionIdIsNormal(removed_by) || newer(self.told, removed_by) == self.told {
+            return;
+        }
+        // After a few times all that can follow is told at once.
+        self.times_told += 1;
+        self.told = match self.horizon {
+            Horizon::Oldest(oldest) if self.times_told > TELL_SINGLY => before(oldest),
+            _ => removed_by,
+        };
+        horizon::tell_standbys(self.store.companion(), self.told);
     }
 }
 
@@ -70,7 +99,7 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
     let indexes = table.index_oids();
     if clean
         && !indexes.is_empty()
-        && let Some(mut judge) = Judge::new(table, oldest).or_raise()
+        && let Some(mut judge) = Judge::new(table, Horizon::Oldest(oldest)).or_raise()
     {
         for oid in &indexes {
             let index = OpenRel::index(*oid, pg_sys::RowExclusiveLock);
@@ -120,29 +149,33 @@ pub unsafe fn index_delete_tuples(table: Rel, request: *mut pg_sys::TM_IndexDele
     // SAFETY: the caller's promise.
     unsafe {
         let Some(store) = Store::open(table) else { return none_deletable(request) };
-        let oldest = pg_sys::GetOldestNonRemovableTransactionId(table.raw());
-        let mut horizon = pg_sys::InvalidTransactionId;
-        let mut found = false;
+        let hoping = (*request).bottomup;
+        let horizon = Horizon::recent(table);
+        let mut removed_by = pg_sys::InvalidTransactionId;
+        let (mut found, mut in_vain, mut freed) = (false, 0, 0);
         for i in 0..(*request).ndeltids as usize {
             let delete = &*(*request).deltids.add(i);
             let status = &mut *(*request).status.add(delete.id as usize);
-            let Some(row) = tid::from_tid(delete.tid) else { continue };
-            match lookup::dead_to_all(&store, row, oldest) {
-                Some(xid) => {
-                    status.knowndeletable = true;
-                    found = true;
-                    horizon = lookup::newer(horizon, xid);
-                }
-                None if (*request).bottomup => {}
-                // What the index takes for dead already is not asked for a second opinion.
-                None => debug_assert!(!status.knowndeletable),
+            let Some(row) = tid::from_tid(delete.tid).filter(|_| !hoping || status.promising) else { continue };
+            if let Some(xid) = lookup::dead_to_all(&store, row, horizon) {
+                status.knowndeletable = true;
+                removed_by = newer(removed_by, xid);
+                (found, in_vain, freed) = (true, 0, freed + i32::from(status.freespace));
+            } else if status.knowndeletable {
+                // What the index takes for dead already goes, though the horizon that said so has gone back since.
+                removed_by = before(pg_sys::ReadNextTransactionId());
+            } else {
+                in_vain += 1;
+            }
+            if hoping && (in_vain >= GIVE_UP_AFTER || freed >= (*request).bottomupfreespace) {
+                break;
             }
         }
         // An index that only hopes to find something to delete wants an empty list if there is nothing.
-        if !found && (*request).bottomup {
+        if !found && hoping {
             (*request).ndeltids = 0;
         }
-        horizon
+        removed_by
     }
 }
 

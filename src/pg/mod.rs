@@ -8,6 +8,7 @@ pub mod error;
 pub mod executor;
 pub mod externs;
 pub mod heap;
+pub mod horizon;
 pub mod keyscan;
 pub mod label;
 pub mod memory;

@@ -52,6 +52,11 @@ impl Rel {
         (form.reltuples >= 0.0).then_some((form.relpages.max(0) as u32, f64::from(form.reltuples)))
     }
 
+    /// True if changes of the relation go to the WAL.
+    pub fn is_logged(self) -> bool {
+        self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+    }
+
     /// OID of the companion (TOAST) relation, or `InvalidOid`.
     #[inline]
     pub fn companion(self) -> pg_sys::Oid {

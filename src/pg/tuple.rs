@@ -1,5 +1,6 @@
 //! Companion tuples: building them, and reading them while their page is pinned.
 
+use super::horizon::Horizon;
 use super::{OpenRel, Rel};
 use pgrx::pg_sys;
 
@@ -117,14 +118,17 @@ impl Pinned {
     }
 
     /// State of the tuple for VACUUM.
-    pub fn vacuum_state(&mut self, oldest_xmin: pg_sys::TransactionId) -> pg_sys::HTSV_Result::Type {
-        // SAFETY: the buffer is pinned; HeapTupleSatisfiesVacuum wants it share-locked.
-        unsafe {
+    pub fn vacuum_state(&mut self, horizon: Horizon) -> pg_sys::HTSV_Result::Type {
+        use pg_sys::HTSV_Result::{HEAPTUPLE_DEAD, HEAPTUPLE_RECENTLY_DEAD};
+        let mut dead_after = pg_sys::InvalidTransactionId;
+        // SAFETY: the buffer is pinned; HeapTupleSatisfiesVacuumHorizon wants it share-locked.
+        let state = unsafe {
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let state = pg_sys::HeapTupleSatisfiesVacuum(&mut self.tuple, oldest_xmin, self.buffer);
+            let state = pg_sys::HeapTupleSatisfiesVacuumHorizon(&mut self.tuple, self.buffer, &mut dead_after);
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             state
-        }
+        };
+        if state == HEAPTUPLE_RECENTLY_DEAD && horizon.passed(dead_after) { HEAPTUPLE_DEAD } else { state }
     }
 }
 

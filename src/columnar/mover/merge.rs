@@ -8,10 +8,11 @@ use crate::columnar::reader::RowReader;
 use crate::columnar::slot::OwnSlot;
 use crate::columnar::store::Store;
 use crate::columnar::stripe::{self, Described, OpenStripe};
-use crate::columnar::{blob, lookup, metapage, write_buffer};
+use crate::columnar::{blob, metapage, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::heap::{self, TM_Result};
+use crate::pg::horizon::Horizon;
 use crate::pg::snapshot::LatestMvcc;
 use pgrx::pg_sys;
 use std::collections::HashMap;
@@ -87,16 +88,14 @@ fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::
 
 /// The marks within a stripe's interval that every snapshot sees.
 fn load_marks(store: &Store, described: &Described, snapshot: &LatestMvcc) -> Marks {
-    // SAFETY: the table is open.
-    let oldest = unsafe { pg_sys::GetOldestNonRemovableTransactionId(store.table().raw()) };
+    let horizon = Horizon::oldest(store.table());
     let block = |row| RowNumber(row).block();
     let range = KeyRange::blocks(block(described.meta.first_row), block(described.meta.last_row));
     let mut marks = Marks::new();
     let mut items = store.scan(range, snapshot.snap());
     while let Some(stored) = items.next_visible() {
         let Item::Dead(row) = stored.item else { continue };
-        let xmin = stored.pinned.xmin();
-        if xmin == pg_sys::FrozenTransactionId || lookup::precedes(xmin, oldest) {
+        if horizon.passed(stored.pinned.xmin()) {
             marks.insert(row.0, stored.pinned.tid());
         }
     }

@@ -236,6 +236,45 @@ super::externs::guarded! {
     fn log_smgrcreate(locator: *const Locator, fork: pg_sys::ForkNumber::Type);
 }
 
+/// The body of a B-tree's record about the reuse of a page (access/nbtxlog.h).
+#[repr(C)]
+struct ReusePage {
+    locator: Locator,
+    block: pg_sys::BlockNumber,
+    conflict_horizon: u64,
+    is_catalog: bool,
+}
+
+/// Bytes of [`ReusePage`] in the WAL.
+#[cfg(feature = "pg15")]
+const REUSE_PAGE_LEN: usize = std::mem::offset_of!(ReusePage, is_catalog);
+/// Bytes of [`ReusePage`] in the WAL.
+#[cfg(not(feature = "pg15"))]
+const REUSE_PAGE_LEN: usize = std::mem::offset_of!(ReusePage, is_catalog) + 1;
+
+/// Logs that what transaction `xid` removed is no longer there for old snapshots. Its replay cancels them and changes nothing.
+///
+/// # Safety
+/// `relation` must be an open permanent relation, in a process that may write WAL.
+pub unsafe fn log_removal(relation: pg_sys::Relation, xid: u64) {
+    /// XLOG_BTREE_REUSE_PAGE
+    const INFO: u8 = 0xd0;
+    // SAFETY: the caller's promise; the record's padding is zeroed, and XLogInsert copies it.
+    unsafe {
+        let mut record: ReusePage = std::mem::zeroed();
+        #[cfg(feature = "pg15")]
+        let locator = (*relation).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        let locator = (*relation).rd_locator;
+        record.locator = locator;
+        record.block = pg_sys::InvalidBlockNumber;
+        record.conflict_horizon = xid;
+        pg_sys::XLogBeginInsert();
+        pg_sys::XLogRegisterData((&raw mut record).cast(), REUSE_PAGE_LEN as _);
+        pg_sys::XLogInsert(pg_sys::RmgrIds::RM_BTREE_ID as u8, INFO);
+    }
+}
+
 /// Writes a relation's statistics into pg_class.
 ///
 /// # Safety
