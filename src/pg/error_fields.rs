@@ -34,7 +34,7 @@ struct Frame {
 
 thread_local! {
     /// Frames by depth. They stay, because PostgreSQL refers to the one that an ERROR has passed until the ERROR is raised anew.
-    static FRAMES: RefCell<Vec<Box<Frame>>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Vec<*mut Frame>> = const { RefCell::new(Vec::new()) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -74,9 +74,10 @@ fn enter() -> *mut Frame {
                 callback: Some(on_report),
                 arg: std::ptr::null_mut(),
             };
-            frames.push(Box::new(Frame { callback, replay: Cell::new(false), fields: RefCell::new(None) }));
+            let frame = Frame { callback, replay: Cell::new(false), fields: RefCell::new(None) };
+            frames.push(Box::into_raw(Box::new(frame)));
         }
-        let frame: *mut Frame = &raw mut *frames[depth];
+        let frame = frames[depth];
         // SAFETY: the frame is not in use: nobody is at this depth.
         unsafe {
             (*frame).replay.set(false);
