@@ -2,7 +2,7 @@
 # the extension into the server that PG_CONFIG names).
 #
 #   PG_CONFIG       the server to use; default Debian's PostgreSQL 15
-#   SIZE            ci or full: how much the tests do; default ci
+#   SIZE            ci or full: how much the tests and the gauges (memory, overhead, write-speed) do; default ci
 #   OROCHI_TEST_18  1: make test runs on PostgreSQL 18 built with assertions as well
 export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 SIZE ?= ci
@@ -12,7 +12,7 @@ pg18 := $(CURDIR)/.build/pg18/bin/pg_config
 single := basic-sql differential crash mover-fire large-writes workers faults
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint bench upstream $(single)
+.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed $(single)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -52,3 +52,12 @@ lint: ## formatting and clippy, without warnings (for PostgreSQL 18 as well once
 
 bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench
+
+memory: ## measure the memory of loads and of compaction: fails above 1 GB
+	@scripts/gauge memory
+
+overhead: ## count what Orochi adds to statements on heaps: fails above 1 %
+	@scripts/gauge overhead
+
+write-speed: ## measure small writes, point reads and COPY beside a heap: fails below the bars
+	@scripts/gauge writes
