@@ -19,7 +19,8 @@ greatest RssAnon in /proc/PID/status, sampled every 10 ms, or, should a peak hav
 kernel's own maximum of all resident memory) less the greatest RssShmem and RssFile. VmHWM is printed beside it as
 the bound from above. PostgreSQL's own share is in the figures; the heap's show how much that is.
 
-Bar: at most 1024 MB for each statement on a columnar table. Exits with 1 if one misses it.
+Bar: at most 1024 MB for each statement on a columnar table. Exits with 1 if one misses it. How many rows a COPY
+wrote into stripes is printed as well, for rows that it leaves to the row store take next to no memory.
 """
 
 import argparse
@@ -194,6 +195,11 @@ def run(server, case, label, statements):
     return rows, not missed
 
 
+def striped(server):
+    """Rows that statements have written into stripes so far, in all tables."""
+    return int(float(server.scalar("SELECT value FROM orochi.metrics() WHERE name = 'rows_inserted_stripe_total'")))
+
+
 def verify(case, found, expected):
     """A load that lost rows would take little memory."""
     if int(found[0][0]) != case.rows or (expected and found != expected):
@@ -208,9 +214,12 @@ def measure(server, case, path):
         steps = [("COPY", [f"COPY t FROM '{path}'"]), ("SELECT", [case.check()])]
         if side == "columnar":
             steps += [("compact", case.compact()), ("SELECT, compacted", [case.check()])]
+        before = striped(server)
         for name, statements in steps:
             rows, good = run(server, case, f"{side} {name}", statements)
             met &= good
+            if side == "columnar" and name == "COPY":
+                print(f"{'':15} ({striped(server) - before} of {case.rows} rows written into stripes)", flush=True)
             if name.startswith("SELECT"):
                 verify(case, rows, expected)
                 expected = rows
@@ -228,11 +237,10 @@ def main():
     parser.add_argument("--scattered-rows", type=int, default=settings.size(400_000, 6_000_000))
     parser.add_argument("--only", help="comma-separated: wide, large, scattered")
     arguments = parser.parse_args()
-    striped = ("SET orochi.row_store_rows = 0",)
     cases = {
         "wide": (lambda path: write_wide(path, arguments.wide_rows), [wide(arguments.wide_rows)]),
         "large": (lambda path: write_large(path, arguments.large_rows, arguments.large_mb * 1_000_000),
-                  [large(arguments.large_rows), large(arguments.large_rows, "large, striped", striped)]),
+                  [large(arguments.large_rows), large(arguments.large_rows, "large, striped", ("SET orochi.row_store_rows = 0",))]),
         "scattered": (lambda path: write_scattered(path, arguments.scattered_rows), [scattered(arguments.scattered_rows)]),
     }
     only = arguments.only.split(",") if arguments.only else list(cases)
