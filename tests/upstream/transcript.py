@@ -45,6 +45,14 @@ def parse_output(lines):
     return items
 
 
+def only_table(expected, result):
+    """The one result set on each side; None where there are others or the lines around them differ."""
+    outputs = expected, result
+    tables = [item for items in outputs for item in items if isinstance(item, Table)]
+    around = [[item if isinstance(item, str) else None for item in items] for items in outputs]
+    return tuple(tables) if around[0] == around[1] and around[0].count(None) == 1 else None
+
+
 def parse_table(lines, at):
     """The table whose header starts at line `at`, or None: psql's aligned format, or isolationtester's."""
     if at + 1 >= len(lines) or not lines[at + 1].startswith("--") and lines[at + 1] != "-" and "-+-" not in lines[at + 1]:

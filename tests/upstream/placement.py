@@ -1,0 +1,91 @@
+"""Tells whether rows differ because a statement asks where they lie, how large a file is, or for some of many ties."""
+
+import re
+from collections import Counter
+
+import sqltext
+
+SIZE_COMPARED = re.compile(
+    r"\s*select\s+pg_(?:relation|table)_size\s*\((?:[^()]|\([^()]*\))*\)\s*(=|<|<=|>|>=|<>)\s*\d+(?:\s+as\s+\w+)?"
+    r"(?:\s+from\s+pg_class\b[^;()]*)?\s*;?\s*", re.I)
+# What such a comparison says of the smaller file and then of the larger one.
+LARGER = {"=": ("t", "f"), "<": ("t", "f"), "<=": ("t", "f"), ">": ("f", "t"), ">=": ("f", "t"), "<>": ("f", "t")}
+
+READS = re.compile(r"\s*(select|fetch)\b", re.I)
+SAMPLE = re.compile(r"\btablesample\b", re.I)
+PARTIAL_SAMPLE = re.compile(r"\btablesample\s+(?:system|bernoulli)\s*\(\s*(\d+(?:\.\d+)?)\s*\)", re.I)
+
+TID_LITERAL = r"'\(\d+,\d+\)'"
+TID_CONDITION = rf"(?:ctid\s*(?:<=?|>=?)\s*{TID_LITERAL}|{TID_LITERAL}\s*(?:<=?|>=?)\s*ctid)"
+TID_RANGE = re.compile(rf"\s*select\s+ctid\s+from\s+\w+\s+where\s+({TID_CONDITION}(?:\s+and\s+{TID_CONDITION})*)\s*;?\s*", re.I)
+TWO_TIDS = re.compile(rf"\s*(?:update|delete)\b.*\bwhere\s+ctid\s*=\s*({TID_LITERAL})\s+or\s+ctid\s*=\s*({TID_LITERAL})"
+                      r"(?:\s+returning\b[^;]*)?\s*;?\s*", re.I | re.S)
+TID = re.compile(r"\((\d+),(\d+)\)")
+COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}
+
+
+def file_is_larger(text, expected, result):
+    """Whether the statement only compares a file's size with a constant, and our file is the larger one."""
+    found = SIZE_COMPARED.fullmatch(sqltext.code_only(text))
+    return bool(found) and ([(LARGER[found[1]][0],)], [(LARGER[found[1]][1],)]) == (expected.rows, result.rows)
+
+
+def samples(text, earlier, expected, result):
+    """Whether the rows are a sample of the table: those of some pages, or chosen by the tid's hash.
+
+    A sample of all rows or of none has to be the same."""
+    if not READS.match(sqltext.code_only(text)) or expected.header != result.header:
+        return False
+    query = "\n".join(map(sqltext.code_only, sqltext.definitions(text, earlier)))
+    shares = [float(found[1]) for found in PARTIAL_SAMPLE.finditer(query)]
+    return bool(shares) and len(shares) == len(SAMPLE.findall(query)) and all(0 < share < 100 for share in shares)
+
+
+def within_tid_range(text, expected, result):
+    """Whether a statement selects nothing but the tids of a range, and each that we return lies in that range."""
+    found = TID_RANGE.fullmatch(sqltext.without_comments(text))
+    if not found or expected.header != ("ctid",) or result.header != ("ctid",):
+        return False
+    cells = [row[0] for row in expected.rows + result.rows]
+    if not all(TID.fullmatch(cell) for cell in cells) or len(set(result.rows)) != len(result.rows):
+        return False
+    return all(satisfies(cell, condition) for cell in cells for condition in re.findall(TID_CONDITION, found[1], re.I))
+
+
+def satisfies(cell, condition):
+    tid, literal = (tuple(map(int, TID.search(text).groups())) for text in (cell, condition))
+    operator = re.search(r"[<>]=?", condition)[0]
+    return COMPARE[operator](tid, literal) if condition.lower().startswith("ctid") else COMPARE[operator](literal, tid)
+
+
+def guesses_new_tid(place, text, expected, result):
+    """Whether a statement that had to wait names, besides a row's tid, the one that a heap gives its new version.
+
+    Elsewhere the new version does not match, so that fewer rows come back, but none that upstream does not have."""
+    found = TWO_TIDS.fullmatch(sqltext.without_comments(text))
+    return (bool(found) and found[1] != found[2] and place.name.endswith(" completed")
+            and expected.header == result.header and not Counter(result.rows) - Counter(expected.rows))
+
+
+def ties(query, expected, result):
+    """Whether the rows differ only among those that tie in ORDER BY, where LIMIT, OFFSET or FETCH cuts the ties.
+
+    Only the first and the last group of ties can be cut; every other has to hold the same rows. Some ties have to
+    be seen: after a unique key, a row that differs is a wrong row."""
+    columns = sqltext.key_columns(query, expected.header)
+    if not columns or expected.header != result.header or not cuts(query):
+        return False
+    keys = [[tuple(row[c] for c in columns) for row in table.rows] for table in (expected, result)]
+    if keys[0] != keys[1] or len(set(keys[0])) == len(keys[0]):
+        return False
+    inner = set(keys[0]) - {keys[0][-1]} - ({keys[0][0]} if cuts_start(query) else set())
+    groups = [Counter(row for row, key in zip(table.rows, keys[0]) if key in inner) for table in (expected, result)]
+    return groups[0] == groups[1]
+
+
+def cuts(query):
+    return re.search(r"\b(limit|offset|fetch)\b", sqltext.top_level(query), re.I)
+
+
+def cuts_start(query):
+    return re.search(r"\boffset\b|^\s*fetch\b", sqltext.top_level(query), re.I)
