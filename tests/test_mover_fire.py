@@ -13,8 +13,8 @@ from harness.writers import COLUMNS, INDEXES, SHARED_KEYS, Locker, Writer
 SECONDS = settings.size(25, 600)
 CRASHES = settings.size(1, 10)
 WRITERS = 8
-#: The longest that the mover may keep a session waiting for a row, in milliseconds.
-LOCK_WAIT_MS = 100
+#: The longest that the mover may keep a session waiting for a row, in milliseconds. The small size also runs where everything is slow.
+LOCK_WAIT_MS = settings.size(1000, 100)
 _PROBE_KEYS = 5000
 _WAIT = re.compile(r"\[(\d+)\] .*?process \1 (?:still waiting for|acquired) (\w+) on (\w+) .*? after ([\d.]+) ms"
                    r"(?:\n[^\n]*DETAIL:  Process(?:es)? holding the lock: ([\d, ]+)\.)?")

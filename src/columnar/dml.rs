@@ -232,7 +232,7 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
             let failure = gone(old).1;
             return Updated { result: TM_Result::TM_Updated, failure, lock_mode: LockTupleMode::LockTupleExclusive };
         }
-        let (result, mut failure, lock_mode) = store.update(
+        let (result, mut failure, lock_mode, xmax) = store.update(
             handle.at(),
             Item::Row { row: number, part: 0 }.key(),
             &payload,
@@ -253,7 +253,7 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
                 (*new).tts_tid = tid::to_tid(number);
                 (*new).tts_tableOid = table.oid();
                 let xmin = pg_sys::GetCurrentTransactionId();
-                slot::set_system(new, slot::System { xmin, xmax: pg_sys::InvalidTransactionId, cid: change.cid });
+                slot::set_system(new, slot::System { xmin, xmax, cid: change.cid });
                 crate::pg::compat::count_update(table.raw());
             }
         } else {

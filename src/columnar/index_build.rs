@@ -76,6 +76,10 @@ pub enum Extent {
 pub unsafe fn build(build: &Build, extent: Extent) -> f64 {
     write_buffer::settle(build.table);
     let Some(store) = Store::open(build.table) else { return 0.0 };
+    // TRUNCATE has emptied the companion, but not yet its index.
+    if store.companion().physical_blocks() == 0 {
+        return 0.0;
+    }
     let slot = OwnSlot::new(&store);
     // SAFETY: the caller's promise; the slot outlives the evaluator.
     let eval = unsafe { IndexEval::new(build.info, slot.raw()) };

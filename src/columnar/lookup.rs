@@ -156,7 +156,7 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
         return None;
     }
     let mut removed_by = pg_sys::InvalidTransactionId;
-    let mut dead_mark = false;
+    let (mut dead_mark, mut never_moved) = (false, false);
     let mut items = store.scan(KeyRange::row(row), Snap::any());
     while let Some(mut stored) = items.next_any() {
         match stored.item {
@@ -165,6 +165,7 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
                     return None;
                 }
                 removed_by = newer(removed_by, crate::pg::heap::update_xid(stored.pinned.header()));
+                never_moved |= stored.pinned.never_moved();
             }
             Item::Dead(_) => {
                 // A mark of a transaction in progress has not passed, and one of an aborted transaction only makes standbys careful.
@@ -178,7 +179,7 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
         }
     }
     drop(items);
-    (dead_mark || !covered_by_any_stripe(store, row)).then_some(removed_by)
+    (dead_mark || never_moved || !covered_by_any_stripe(store, row)).then_some(removed_by)
 }
 
 /// True if some stripe tuple that is not dead, or an open reservation, may hold the row.

@@ -129,7 +129,10 @@ pub unsafe fn begin(
     // SAFETY: the caller's promise; the descriptor is zeroed and its fields set before use.
     unsafe {
         let seen = if snapshot.is_null() { Snap::latest() } else { Snap::new(snapshot) };
-        heap::note_serializable_read(table, seen);
+        // A bitmap scan notes the rows that it is about to read, a TID scan each row when it fetches it.
+        if flags & (pg_sys::ScanOptions::SO_TYPE_BITMAPSCAN | pg_sys::ScanOptions::SO_TYPE_TIDSCAN) == 0 {
+            heap::note_serializable_read(table, seen);
+        }
         if flags & pg_sys::ScanOptions::SO_TYPE_SEQSCAN != 0 {
             crate::pg::compat::count_scan(table.raw());
         }
@@ -328,6 +331,10 @@ pub unsafe fn load_block(scan: pg_sys::TableScanDesc, block: u32, only: Option<&
     if block >= MAX_BLOCKS {
         return false;
     }
+    // SAFETY: the caller's promise.
+    if unsafe { (*scan).rs_flags } & pg_sys::ScanOptions::SO_TYPE_BITMAPSCAN != 0 {
+        note_bitmap_read(store.table(), block, only, state.snapshot);
+    }
     state.block.load(store, block, state.snapshot).or_raise();
     if let Some(offsets) = only {
         state.block.retain(offsets);
@@ -335,6 +342,16 @@ pub unsafe fn load_block(scan: pg_sys::TableScanDesc, block: u32, only: Option<&
     state.index = 0;
     state.sample_block = Some(block);
     state.block.len() > 0
+}
+
+/// Notes what a serializable transaction is about to read of a block: the rows, or the whole table if they are not known.
+fn note_bitmap_read(table: Rel, block: u32, only: Option<&[u16]>, snapshot: Snap) {
+    let Some(offsets) = only else { return heap::note_serializable_read(table, snapshot) };
+    if heap::is_serializable() {
+        for row in offsets.iter().filter_map(|offset| RowNumber::from_block_offset(block, *offset)) {
+            heap::note_serializable_row_read(table, tid::to_tid(row), snapshot);
+        }
+    }
 }
 
 /// Next row of the loaded block, whatever its offset.

@@ -26,6 +26,10 @@ pub fn relation_size(table: Rel, fork: pg_sys::ForkNumber::Type) -> u64 {
     }
 }
 
+/// A small table that was never measured counts as one of so many pages: it is probably growing, and plans that are made for an
+/// empty table get bad as it does. This is what a heap does.
+const NEW_TABLE_PAGES: u32 = 10;
+
 /// What the planner learns of a table.
 pub struct Estimate {
     /// Pages that a scan of all columns reads.
@@ -44,10 +48,16 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     // SAFETY: the caller's promise.
     let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
     let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0, row_store: 0.0 } };
+    let never_measured = table.measured_rows().is_none();
     // SAFETY: the companion is open.
     let pages =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
+    if pages < NEW_TABLE_PAGES && never_measured && stripes.is_empty() && !table.has_children() {
+        let per_page = (pg_sys::BLCKSZ as i32 - 24) / (width + 28);
+        let tuples = f64::from(per_page * NEW_TABLE_PAGES as i32);
+        return Estimate { pages: NEW_TABLE_PAGES, tuples, row_store: tuples };
+    }
     let rows: u64 = stripes.iter().map(|s| u64::from(s.meta.row_count - s.meta.deleted_count)).sum();
     let stripe_pages: u64 = stripes.iter().map(|s| s.meta.blob.len.div_ceil(8124)).sum();
     let row_pages = u64::from(pages).saturating_sub(stripe_pages) as f64;
@@ -93,9 +103,18 @@ pub unsafe fn create(table: Rel, locator: *const compat::Locator, persistence: s
     let _ = table;
 }
 
-/// Empties a table whose file stays: core truncates the companion; numbers go on from where they are.
+/// Empties a table whose file stays; numbers go on from where they are.
+///
+/// Core truncates the companion and its index, too, but only after it has built the table's indexes anew: they must not find the
+/// old rows.
 pub fn truncate(table: Rel) {
     write_buffer::discard(table);
+    let oid = table.companion();
+    if oid != pg_sys::InvalidOid {
+        let companion = OpenRel::table(oid, pg_sys::AccessExclusiveLock);
+        // SAFETY: the companion is open, and nobody else knows it: it is as new as the table's file.
+        unsafe { pg_sys::RelationTruncate(companion.rel().raw(), 0) };
+    }
 }
 
 /// Copies the files elsewhere (SET TABLESPACE).

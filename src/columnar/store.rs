@@ -111,7 +111,8 @@ impl Store {
         })
     }
 
-    /// Updates the tuple at `tid` into one with the given key; inserts the index entry on success.
+    /// Updates the tuple at `tid` into one with the given key; inserts the index entry on success. Returns the xmax of the new
+    /// version as well: it inherits locks of its own transaction.
     pub fn update(
         &self,
         tid: pg_sys::ItemPointerData,
@@ -121,7 +122,7 @@ impl Store {
         crosscheck: pg_sys::Snapshot,
         wait: bool,
         key_intact: bool,
-    ) -> (heap::TM_Result::Type, heap::TM_FailureData, heap::LockTupleMode::Type) {
+    ) -> (heap::TM_Result::Type, heap::TM_FailureData, heap::LockTupleMode::Type, pg_sys::TransactionId) {
         TUPLE.with_borrow_mut(|buffer| {
             let tuple = buffer.form(key.id, key.seq, payload);
             // SAFETY: `form` made a well-formed companion tuple.
@@ -130,7 +131,9 @@ impl Store {
                 // SAFETY: heap_update stored the new TID.
                 self.insert_index_entry(key, unsafe { (*tuple).t_self });
             }
-            outcome
+            // SAFETY: as above; a tuple that was not stored has an xmax of zero.
+            let xmax = unsafe { heap::raw_xmax(&*(*tuple).t_data) };
+            (outcome.0, outcome.1, outcome.2, xmax)
         })
     }
 

@@ -10,6 +10,7 @@ use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
 use super::recent;
 use super::store::{Store, Stored};
+use super::tid;
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
@@ -193,8 +194,9 @@ fn search_recent(
 ) -> Result<Option<(Rc<OpenStripe>, Position)>, OrochiError> {
     let mut tried = 0;
     while let Some(described) = recent::candidate(file, row.0, tried) {
-        let seen = store.fetch(described.tid, snapshot).filter(Stored::visible);
-        // The place may hold another tuple by now.
+        // The place may hold another tuple by now, or be gone: VACUUM cuts off empty pages.
+        let there = tid::block(&described.tid) < store.companion().physical_blocks();
+        let seen = there.then(|| store.fetch(described.tid, snapshot)).flatten().filter(Stored::visible);
         let is_stripe = |stored: &Stored| matches!(stored.item, Item::Stripe { .. });
         let same = match seen.filter(is_stripe) {
             Some(stored) => parse_meta(store, &stored)? == described.meta,

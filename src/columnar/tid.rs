@@ -23,3 +23,8 @@ pub fn from_tid(tid: pg_sys::ItemPointerData) -> Option<RowNumber> {
 pub fn same(a: &pg_sys::ItemPointerData, b: &pg_sys::ItemPointerData) -> bool {
     pgrx::itemptr::item_pointer_get_both(*a) == pgrx::itemptr::item_pointer_get_both(*b)
 }
+
+/// Block that a TID of the companion names.
+pub fn block(tid: &pg_sys::ItemPointerData) -> u32 {
+    pgrx::itemptr::item_pointer_get_both(*tid).0
+}

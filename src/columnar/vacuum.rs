@@ -97,6 +97,13 @@ pub unsafe fn vacuum(table: Rel, params: *mut pg_sys::VacuumParams, strategy: pg
     // SAFETY: as above.
     let estimate = unsafe { storage::estimate(table, std::ptr::null_mut()) };
     let indexes = table.index_oids();
+    // SAFETY: as above.
+    if clean && indexes.len() > 1 && table.is_temporary() && unsafe { (*params).nworkers } > 0 {
+        pgrx::warning!(
+            "disabling parallel option of vacuum on \"{}\" --- cannot vacuum temporary tables in parallel",
+            table.name()
+        );
+    }
     if clean
         && !indexes.is_empty()
         && let Some(mut judge) = Judge::new(table, Horizon::Oldest(oldest)).or_raise()

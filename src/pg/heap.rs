@@ -147,6 +147,12 @@ pub fn raw_xmin(header: &pg_sys::HeapTupleHeaderData) -> pg_sys::TransactionId {
     unsafe { header.t_choice.t_heap.t_xmin }
 }
 
+/// Deleting, updating or locking transaction as written; meaningless if the header says that there is none.
+pub fn raw_xmax(header: &pg_sys::HeapTupleHeaderData) -> pg_sys::TransactionId {
+    // SAFETY: tuples that are or were on a page use the t_heap arm of the union.
+    unsafe { header.t_choice.t_heap.t_xmax }
+}
+
 /// Updating or deleting transaction, `InvalidTransactionId` if the tuple is at most locked.
 pub fn update_xid(header: &pg_sys::HeapTupleHeaderData) -> pg_sys::TransactionId {
     let mask = u32::from(header.t_infomask);
@@ -203,11 +209,18 @@ pub fn check_serializable_write(table: Rel, replaced: Option<pg_sys::ItemPointer
     }
 }
 
+/// True in a serializable transaction.
+#[inline]
+pub fn is_serializable() -> bool {
+    // SAFETY: a plain read of this process's state.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
 /// Notes that a serializable transaction is about to read one row of the table.
 pub fn note_serializable_row_read(table: Rel, mut tid: pg_sys::ItemPointerData, snapshot: Snap) {
     // SAFETY: the relation is open and the snapshot valid.
     unsafe {
-        if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 && snapshot.kind() == Kind::Mvcc {
+        if is_serializable() && snapshot.kind() == Kind::Mvcc {
             super::externs::PredicateLockTID(table.raw(), &mut tid, snapshot.raw(), pg_sys::InvalidTransactionId);
         }
     }
@@ -217,7 +230,7 @@ pub fn note_serializable_row_read(table: Rel, mut tid: pg_sys::ItemPointerData, 
 pub fn note_serializable_read(table: Rel, snapshot: Snap) {
     // SAFETY: the relation is open and the snapshot valid.
     unsafe {
-        if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 {
+        if is_serializable() {
             super::externs::PredicateLockRelation(table.raw(), snapshot.raw());
         }
     }

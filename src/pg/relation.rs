@@ -52,6 +52,16 @@ impl Rel {
         (form.reltuples >= 0.0).then_some((form.relpages.max(0) as u32, f64::from(form.reltuples)))
     }
 
+    /// True if other tables inherit from it, or did.
+    pub fn has_children(self) -> bool {
+        self.form().relhassubclass
+    }
+
+    /// True if only this session sees the relation.
+    pub fn is_temporary(self) -> bool {
+        self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+    }
+
     /// True if changes of the relation go to the WAL.
     pub fn is_logged(self) -> bool {
         self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT

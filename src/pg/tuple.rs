@@ -117,6 +117,14 @@ impl Pinned {
         u32::from(self.header().t_infomask) & pg_sys::HEAP_XMAX_INVALID == 0
     }
 
+    /// Of a dead tuple: true if its insertion was rolled back, or if it was updated rather than deleted.
+    pub fn never_moved(&self) -> bool {
+        let header = self.header();
+        let rolled_back = u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_INVALID;
+        let at = |tid| pgrx::itemptr::item_pointer_get_both(tid);
+        rolled_back || at(header.t_ctid) != at(self.tid())
+    }
+
     /// State of the tuple for VACUUM.
     pub fn vacuum_state(&mut self, horizon: Horizon) -> pg_sys::HTSV_Result::Type {
         use pg_sys::HTSV_Result::{HEAPTUPLE_DEAD, HEAPTUPLE_RECENTLY_DEAD};
