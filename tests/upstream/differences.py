@@ -51,21 +51,33 @@ def common_difference(place, earlier, expected, result):
 
 def special_difference(place, earlier, expected, result):
     """The kind of a difference that only the statement explains, as a list; empty when it does not."""
-    text, tables = place.statements[0], only_table(expected, result)
+    text = place.statements[0]
     if plans.same_json_plan(text, expected, result) or plans.missed_seq_scan(text, place.expected, place.result):
         return [PLAN]
+    if plans.computes_more_or_less(text, place.expected, place.result):
+        return [PLAN_SHAPE]
     if bare := plans.bare_plan(text, place.expected, place.result):
         return [bare]
     if catalogs.only_adds(text, earlier, expected, result):
         return [CATALOG]
-    if not tables:
-        return []
-    if placement.file_is_larger(text, *tables):
-        return [SIZE]
+    tables = only_table(expected, result)
+    kind = tables and table_difference(place, earlier, *tables)
+    return [kind] if kind else []
+
+
+def table_difference(place, earlier, expected, result):
+    """As special_difference, of a statement with one result set."""
+    text, tables = place.statements[0], (expected, result)
+    if (catalogs.finds_toast(text, *tables) or catalogs.finds_our_functions(text, *tables)
+            or catalogs.finds_companion_locks(text, *tables)):
+        return CATALOG
+    if (placement.file_is_larger(text, *tables) or placement.summarizes_other_ranges(text, *tables)
+            or placement.stored_otherwise(text, *tables)):
+        return SIZE
     if (placement.samples(text, earlier, *tables) or placement.within_tid_range(text, *tables)
-            or placement.guesses_new_tid(place, text, *tables)):
-        return [CTID]
-    return [ORDER] if placement.ties(sqltext.with_definition(text, earlier), *tables) else []
+            or placement.guesses_new_tid(place, text, *tables) or placement.ties_of_cluster(text, earlier, *tables)):
+        return CTID
+    return ORDER if placement.ties(sqltext.with_definition(text, earlier), *tables) else None
 
 
 def compare_item(statements, expected, result):

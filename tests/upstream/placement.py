@@ -11,6 +11,10 @@ SIZE_COMPARED = re.compile(
 # What such a comparison says of the smaller file and then of the larger one.
 LARGER = {"=": ("t", "f"), "<": ("t", "f"), "<=": ("t", "f"), ">": ("f", "t"), ">=": ("f", "t"), "<>": ("f", "t")}
 
+SUMMARIZED = re.compile(r"\s*select\s+brin_summarize_new_values\s*\(''\)\s*;?\s*", re.I)
+STORED = re.compile(r"\s*select\s+pg_column_(compression|toast_chunk_id)\s*\(", re.I)
+STORED_HEADER = re.compile(r"pg_column_\w+|\?column\?")
+
 READS = re.compile(r"\s*(select|fetch)\b", re.I)
 SAMPLE = re.compile(r"\btablesample\b", re.I)
 PARTIAL_SAMPLE = re.compile(r"\btablesample\s+(?:system|bernoulli)\s*\(\s*(\d+(?:\.\d+)?)\s*\)", re.I)
@@ -21,6 +25,10 @@ TID_RANGE = re.compile(rf"\s*select\s+ctid\s+from\s+\w+\s+where\s+({TID_CONDITIO
 TWO_TIDS = re.compile(rf"\s*(?:update|delete)\b.*\bwhere\s+ctid\s*=\s*({TID_LITERAL})\s+or\s+ctid\s*=\s*({TID_LITERAL})"
                       r"(?:\s+returning\b[^;]*)?\s*;?\s*", re.I | re.S)
 TID = re.compile(r"\((\d+),(\d+)\)")
+
+CLUSTER = re.compile(r"\s*cluster\s+(\w+)\s+using\s+(\w+)\s*;?\s*", re.I)
+BY_TID = re.compile(r"\bfrom\s+(\w+)\s+order\s+by\s+ctid\b", re.I)
+SELECTS = re.compile(r"\s*select\b", re.I)
 COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}
 
 
@@ -28,6 +36,21 @@ def file_is_larger(text, expected, result):
     """Whether the statement only compares a file's size with a constant, and our file is the larger one."""
     found = SIZE_COMPARED.fullmatch(sqltext.code_only(text))
     return bool(found) and ([(LARGER[found[1]][0],)], [(LARGER[found[1]][1],)]) == (expected.rows, result.rows)
+
+
+def summarizes_other_ranges(text, expected, result):
+    """Whether the statement only tells how many ranges of blocks a BRIN index had not summarised yet."""
+    rows = expected.rows + result.rows
+    return bool(SUMMARIZED.fullmatch(sqltext.code_only(text))) and len(rows) == 2 and all(row[0].isdigit() for row in rows)
+
+
+def stored_otherwise(text, expected, result):
+    """Whether a statement finds nowhere that PostgreSQL has compressed a value by itself or moved it out of line."""
+    if not STORED.match(sqltext.code_only(text)) or (expected.header, len(expected.rows)) != (result.header, len(result.rows)):
+        return False
+    changes = [(name, a, b) for before, after in zip(expected.rows, result.rows)
+               for name, a, b in zip(expected.header, before, after) if a != b]
+    return all(STORED_HEADER.fullmatch(name) and a in ("pglz", "lz4", "t") and b == "" for name, a, b in changes)
 
 
 def samples(text, earlier, expected, result):
@@ -89,3 +112,21 @@ def cuts(query):
 
 def cuts_start(query):
     return re.search(r"\boffset\b|^\s*fetch\b", sqltext.top_level(query), re.I)
+
+
+def ties_of_cluster(text, earlier, expected, result):
+    """Whether the first or last rows by tid of a table that has just been clustered differ only among ties of its index."""
+    query = by_clustered_columns(sqltext.code_only(text), [sqltext.code_only(other) for other in earlier])
+    return query is not None and ties(query, expected, result)
+
+
+def by_clustered_columns(query, earlier):
+    """The query with the index's columns in place of ORDER BY ctid; None if the table need not lie in their order."""
+    found = BY_TID.search(query)
+    last = next((text for text in reversed(earlier) if not SELECTS.match(text)), "")
+    cluster = CLUSTER.fullmatch(last)
+    if not found or not cluster or cluster[1] != found[1]:
+        return None
+    index = re.compile(rf"\s*create\s+index\s+{cluster[2]}\s+on\s+{cluster[1]}\s*\(([\w\s,]+)\)\s*;?\s*", re.I)
+    columns = next((made[1] for made in map(index.fullmatch, reversed(earlier)) if made), None)
+    return columns and f"{query[:found.start()]} from {found[1]} order by {columns} {query[found.end():]}"

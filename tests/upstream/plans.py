@@ -20,6 +20,7 @@ ACTUAL_ROWS = re.compile(r"actual[^)]*?\brows=([\d.]+)")
 
 DO_BLOCK = re.compile(r"\s*do\b", re.I)
 GREPS_PLAN = re.compile(r"\blike\s+'%Seq Scan[^']*'.*?\braise\s+warning\s+'did not get seqscan plan for ", re.I | re.S)
+CLUSTERS = re.compile(r"\s*cluster\b", re.I)
 NO_SEQ_SCAN = re.compile(r"WARNING:  did not get seqscan plan for \(.*\)$")
 
 
@@ -112,3 +113,14 @@ def missed_seq_scan(text, before, after):
         return False
     rest = [line for line in after if not NO_SEQ_SCAN.match(line)]
     return rest == [line for line in before if not NO_SEQ_SCAN.match(line)] and not any(map(NO_SEQ_SCAN.match, before))
+
+
+# Notices from an index expression.
+
+def computes_more_or_less(text, before, after):
+    """Whether CLUSTER, which may sort or read an index, computes index expressions another number of times.
+
+    All that it prints are their notices, and both sides have the same ones."""
+    lines = [line for line in before + after if line]
+    return (bool(CLUSTERS.match(sqltext.code_only(text))) and all(line.startswith("NOTICE:  ") for line in lines)
+            and set(filter(None, before)) == set(filter(None, after)))
