@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import sqltext
+from transcript import Table, parse_output
 
 SIZE_COMPARED = re.compile(
     r"\s*select\s+pg_(?:relation|table)_size\s*\((?:[^()]|\([^()]*\))*\)\s*(=|<|<=|>|>=|<>)\s*\d+(?:\s+as\s+\w+)?"
@@ -28,6 +29,8 @@ TID = re.compile(r"\((\d+),(\d+)\)")
 
 CLUSTER = re.compile(r"\s*cluster\s+(\w+)\s+using\s+(\w+)\s*;?\s*", re.I)
 BY_TID = re.compile(r"\bfrom\s+(\w+)\s+order\s+by\s+ctid\b", re.I)
+WITH_TIES = re.compile(r"\bwith\s+ties\b", re.I)
+END = re.compile(r"\b(?:limit|fetch(?:\s+(?:first|next|forward|backward))?)\s+([^\s;]+)", re.I)
 SELECTS = re.compile(r"\s*select\b", re.I)
 COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}
 
@@ -64,9 +67,14 @@ def samples(text, earlier, expected, result):
     return bool(shares) and len(shares) == len(SAMPLE.findall(query)) and all(0 < share < 100 for share in shares)
 
 
+def tid_range(text):
+    """The match of a statement that selects nothing but the tids of a range."""
+    return TID_RANGE.fullmatch(sqltext.without_comments(text))
+
+
 def within_tid_range(text, expected, result):
-    """Whether a statement selects nothing but the tids of a range, and each that we return lies in that range."""
-    found = TID_RANGE.fullmatch(sqltext.without_comments(text))
+    """Whether a statement selects the tids of a range, and each that we return lies in that range."""
+    found = tid_range(text)
     if not found or expected.header != ("ctid",) or result.header != ("ctid",):
         return False
     cells = [row[0] for row in expected.rows + result.rows]
@@ -93,31 +101,52 @@ def guesses_new_tid(place, text, expected, result):
 def ties(query, expected, result):
     """Whether the rows differ only among those that tie in ORDER BY, where LIMIT, OFFSET or FETCH cuts the ties.
 
-    Only the first and the last group of ties can be cut; every other has to hold the same rows. Some ties have to
-    be seen: after a unique key, a row that differs is a wrong row."""
+    Some ties have to be seen: after a unique key, a row that differs is a wrong row."""
+    keys = keys_of_ties(query, expected, result)
+    return bool(keys) and len(set(keys)) < len(keys) and same_but_for_cut_ties(query, keys, expected, result)
+
+
+def keys_of_ties(query, expected, result):
+    """The values that the rows are ordered by if they are the same on both sides, or None."""
     columns = sqltext.key_columns(query, expected.header)
-    if not columns or expected.header != result.header or not cuts(query):
-        return False
+    if not columns or expected.header != result.header:
+        return None
     keys = [[tuple(row[c] for c in columns) for row in table.rows] for table in (expected, result)]
-    if keys[0] != keys[1] or len(set(keys[0])) == len(keys[0]):
-        return False
-    inner = set(keys[0]) - {keys[0][-1]} - ({keys[0][0]} if cuts_start(query) else set())
-    groups = [Counter(row for row, key in zip(table.rows, keys[0]) if key in inner) for table in (expected, result)]
+    return keys[0] if keys[0] == keys[1] else None
+
+
+def same_but_for_cut_ties(query, keys, expected, result):
+    """Whether the same rows have the same keys. Only the first and the last group of ties can lack some of its rows."""
+    cut = ({keys[0]} if cuts_start(query) else set()) | ({keys[-1]} if cuts_end(query, len(keys)) else set())
+    groups = [Counter(row for row, key in zip(table.rows, keys) if key not in cut) for table in (expected, result)]
     return groups[0] == groups[1]
-
-
-def cuts(query):
-    return re.search(r"\b(limit|offset|fetch)\b", sqltext.top_level(query), re.I)
 
 
 def cuts_start(query):
     return re.search(r"\boffset\b|^\s*fetch\b", sqltext.top_level(query), re.I)
 
 
-def ties_of_cluster(text, earlier, expected, result):
-    """Whether the first or last rows by tid of a table that has just been clustered differ only among ties of its index."""
+def cuts_end(query, count):
+    """Whether there may be more rows than these: as many as the number that LIMIT or FETCH names, if it is known."""
+    text = sqltext.top_level(query)
+    return not WITH_TIES.search(text) and any(end == str(count) or end[0] in "($:" for end in END.findall(text))
+
+
+def ties_of_cluster(text, earlier, shown, expected, result):
+    """Whether the first or last rows by tid of a table that has just been clustered differ only among ties of its index.
+
+    A row that upstream does not return here has to be one that it returned before."""
     query = by_clustered_columns(sqltext.code_only(text), [sqltext.code_only(other) for other in earlier])
-    return query is not None and ties(query, expected, result)
+    keys = query and keys_of_ties(query, expected, result)
+    if not keys or not same_but_for_cut_ties(query, keys, expected, result):
+        return False
+    others = Counter(result.rows) - Counter(expected.rows)
+    return set(others) <= rows_shown(expected.header, shown) and max(others.values(), default=1) == 1
+
+
+def rows_shown(header, outputs):
+    tables = (item for lines in outputs for item in parse_output(lines) if isinstance(item, Table))
+    return {row for table in tables if table.header == header for row in table.rows}
 
 
 def by_clustered_columns(query, earlier):
