@@ -47,6 +47,9 @@ static ENABLE_COLUMNAR_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// More than the mover handles in a minute or so: it cannot keep up, or something holds it back.
 static BACKLOG_WARN_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
 
+/// Twice what is warned about: writers are slowed down when nobody has seen to the warning.
+static BACKLOG_LIMIT_ROWS: GucSetting<i32> = GucSetting::<i32>::new(20_000_000);
+
 /// Name and descriptions of a setting.
 struct Text {
     name: &'static CStr,
@@ -209,6 +212,17 @@ fn define_mover() {
         Sighup,
         GucFlags::default(),
     );
+    int(
+        text(
+            c"orochi.backlog_limit_rows",
+            c"Rows waiting in the row store of a table above which statements that write to it are delayed.",
+            c"The delay of a statement grows to 100 ms at twice the limit. 0 means no limit.",
+        ),
+        &BACKLOG_LIMIT_ROWS,
+        0..=i32::MAX,
+        Sighup,
+        GucFlags::default(),
+    );
 }
 
 fn define_workers() {
@@ -298,6 +312,11 @@ pub fn backlog_warn_rows() -> u64 {
     size(&BACKLOG_WARN_ROWS) as u64
 }
 
+/// `orochi.backlog_limit_rows`; 0 means no limit.
+pub fn backlog_limit_rows() -> u64 {
+    size(&BACKLOG_LIMIT_ROWS) as u64
+}
+
 /// `orochi.worker_heartbeat_timeout_ms`.
 pub fn worker_heartbeat_timeout() -> Duration {
     milliseconds(&WORKER_HEARTBEAT_TIMEOUT_MS)
@@ -322,6 +341,7 @@ mod tests {
         assert!(mover_enabled() && enable_columnar_scan());
         assert_eq!((mover_naptime(), mover_lock_target()), (Duration::from_secs(1), Duration::from_millis(30)));
         assert_eq!((mover_batch_rows(), backlog_warn_rows()), (8_192, 10_000_000));
+        assert_eq!(backlog_limit_rows(), 20_000_000);
         assert_eq!(worker_heartbeat_timeout(), Duration::from_secs(5));
     }
 

@@ -3,6 +3,7 @@
 //! Areas are values of fixed size made of atomics (see [`Area`]); what must change together is guarded by one of
 //! the locks. All of it is zero after a start and after a crash restart: nothing here needs to survive.
 
+use crate::columnar::pressure::Backlogs;
 use crate::monitor::counters::Counters;
 use crate::pg::server::lwlock::LwLock;
 use crate::pg::server::shmem::{self, Area, SharedArea};
@@ -13,10 +14,12 @@ use crate::workers::registry::{self, Registry};
 pub static WORKERS: Area<Registry> = Area::new(c"orochi workers");
 /// Transactions of the mover.
 pub static MOVER_XIDS: Area<MoverXids> = Area::new(c"orochi mover transactions");
+/// Rows that wait in row stores.
+pub static BACKLOGS: Area<Backlogs> = Area::new(c"orochi backlogs");
 /// What Orochi has counted since the server started.
 pub static COUNTERS: Area<Counters> = Area::new(c"orochi counters");
 
-static AREAS: [&dyn SharedArea; 3] = [&WORKERS, &MOVER_XIDS, &COUNTERS];
+static AREAS: [&dyn SharedArea; 4] = [&WORKERS, &MOVER_XIDS, &BACKLOGS, &COUNTERS];
 static LOCKS: [&LwLock; 1] = [&registry::LOCK];
 
 /// Asks for shared memory if the library is being preloaded. Call once, in `_PG_init`, after the settings.

@@ -7,6 +7,7 @@ use super::store::Store;
 use super::{fetch, insert, scan, slot, storage, tid, vacuum, write_buffer};
 use crate::pg::compat::table_am::{self, Versioned};
 use crate::pg::error::OrochiError;
+use crate::pg::error_fields::keep;
 use crate::pg::sample;
 use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, compat, heap};
@@ -431,11 +432,11 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
     recently_dead: *mut f64,
 ) {
     // SAFETY: core's arguments.
-    unsafe {
+    keep(|| unsafe {
         *tuples = storage::rewrite(rel(old), rel(new), index);
         *vacuumed = 0.0;
         *recently_dead = 0.0;
-    }
+    })
 }
 
 #[pg_guard]
@@ -483,7 +484,7 @@ unsafe extern "C-unwind" fn index_build_range_scan(
     desc: TableScanDesc,
 ) -> f64 {
     // SAFETY: core's arguments; a scan that workers share is ours to end.
-    unsafe {
+    keep(|| unsafe {
         let build = Build { table: rel(relation), index, info, callback, state };
         if start != 0 || count != InvalidBlockNumber {
             return index_build::build(&build, Extent::Blocks(start, count));
@@ -495,7 +496,7 @@ unsafe extern "C-unwind" fn index_build_range_scan(
         let alive = index_build::build(&build, Extent::Whole(Some((shared, (*desc).rs_snapshot))));
         scan::end(desc);
         alive
-    }
+    })
 }
 
 #[pg_guard]
@@ -507,7 +508,7 @@ unsafe extern "C-unwind" fn index_validate_scan(
     state: *mut ValidateIndexState,
 ) {
     // SAFETY: core's arguments.
-    unsafe { index_build::validate(rel(relation), index, info, snapshot, state) }
+    keep(|| unsafe { index_build::validate(rel(relation), index, info, snapshot, state) })
 }
 
 #[pg_guard]

@@ -2,7 +2,7 @@
 
 use super::key::{Item, KeyRange, RowNumber};
 use super::store::Store;
-use super::{lookup, numbers, row, slot, tid, write_buffer};
+use super::{lookup, numbers, pressure, row, slot, tid, write_buffer};
 use crate::monitor::counters;
 use crate::pg::Rel;
 use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
@@ -217,6 +217,7 @@ pub struct Updated {
 /// # Safety
 /// `new` must be a non-empty slot of the table's row type.
 pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlot, change: Change) -> Updated {
+    pressure::admit(table, change.cid);
     let store = Store::open_for_write(table);
     // SAFETY: the caller's promise.
     let (tuple, key_intact) = unsafe { (PallocTuple::from_slot(table, new), slot::key_intact(&store, old, new)) };

@@ -1,6 +1,6 @@
 //! What columnar tables have to report to `orochi.health()`.
 
-use super::storage;
+use super::{pressure, storage};
 use crate::monitor::health::{HealthRow, Status};
 use crate::pg::OpenRel;
 use crate::settings;
@@ -65,12 +65,15 @@ fn backlog(oid: pg_sys::Oid, name: &str, rows: &mut Vec<HealthRow>) {
     let table = OpenRel::table(oid, pg_sys::NoLock);
     // SAFETY: no widths are asked for.
     let waiting = unsafe { storage::estimate(table.rel(), std::ptr::null_mut()) }.row_store;
-    if waiting > settings::backlog_warn_rows() as f64 {
+    let limit = settings::backlog_limit_rows();
+    let limited = limit > 0 && pressure::waiting(table.rel()) > limit;
+    if limited || waiting > settings::backlog_warn_rows() as f64 {
+        let delayed = if limited { " Statements that write to the table are delayed." } else { "" };
         rows.push(
             HealthRow::new(
                 "row store",
                 Status::Warn,
-                format!("About {waiting:.0} rows wait to be moved into stripes."),
+                format!("About {waiting:.0} rows wait to be moved into stripes.{delayed}"),
             )
             .object(format!("table {name}"))
             .hint("See whether the mover runs (orochi.workers()), or CALL orochi.columnar_compact for the table."),

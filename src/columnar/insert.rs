@@ -4,7 +4,7 @@ use super::key::{Item, RowNumber};
 use super::row::{self, First};
 use super::slot::{self, System};
 use super::store::Store;
-use super::{numbers, tid, write_buffer};
+use super::{numbers, pressure, tid, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::relation::FileId;
 use crate::pg::snapshot::Snap;
@@ -137,6 +137,7 @@ unsafe fn into_row_store(
     cid: pg_sys::CommandId,
     first: First,
 ) -> RowNumber {
+    pressure::admit(table, cid);
     let store = Store::open_for_write(table);
     let number = numbers::next(table);
     // SAFETY: the caller's promise.

@@ -19,6 +19,7 @@ mod metapage;
 pub mod mover;
 mod numbers;
 mod options;
+pub mod pressure;
 mod reader;
 mod recent;
 mod row;
@@ -43,4 +44,5 @@ pub fn init() {
     mover::register();
     options::register();
     crate::monitor::health::register(health::check);
+    crate::monitor::metrics::register(pressure::measure);
 }

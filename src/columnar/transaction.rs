@@ -1,6 +1,6 @@
 //! What happens to write buffers when transactions and subtransactions end.
 
-use super::{insert, mover, write_buffer};
+use super::{insert, mover, pressure, write_buffer};
 use crate::pg::compat;
 use pgrx::pg_sys;
 
@@ -24,6 +24,7 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
             write_buffer::discard_all();
             insert::forget_progress();
+            pressure::forget_statement();
             mover::release_published();
         }
         _ => {}

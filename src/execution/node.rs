@@ -10,7 +10,9 @@ use crate::columnar::{scan, slot};
 use crate::pg::Rel;
 use crate::pg::compat::custom_scan;
 use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::error_fields::keep;
 use crate::pg::memory::ContextOwned;
+use crate::pg::unguarded;
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
@@ -132,17 +134,17 @@ pub unsafe fn wanted_columns<const N: usize>(lists: [*mut List; N], relation: In
     }
 }
 
-#[pg_guard]
+/// Not guarded: what clauses raise passes over this frame, which owns nothing, as it was raised.
 unsafe extern "C-unwind" fn execute(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: core's arguments.
-    unsafe { ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)) }
+    unsafe { unguarded::ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)) }
 }
 
 /// The next row, not yet filtered by clauses.
 #[pg_guard]
 unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
     // SAFETY: called by ExecScan with the node that `execute` passed.
-    unsafe {
+    keep(|| unsafe {
         let node = scan.cast::<CustomScanState>();
         let slot = (*scan).ss_ScanTupleSlot;
         let state = state(node);
@@ -158,7 +160,7 @@ unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
         let forward = (*(*scan).ps.state).es_direction >= ScanDirection::NoMovementScanDirection;
         scan::next((*scan).ss_currentScanDesc, forward, slot);
         slot
-    }
+    })
 }
 
 /// A row that came from elsewhere (EvalPlanQual) has to meet no more than the clauses, which ExecScan checks.

@@ -7,6 +7,7 @@ use crate::pg::compat::pointers;
 use crate::pg::error::OrochiError;
 use crate::pg::values;
 use pgrx::pg_sys::*;
+use std::ffi::c_void;
 use std::result::Result;
 
 /// A clause `column op value`, whose value is known when the scan starts.
@@ -158,11 +159,33 @@ impl Finder {
     unsafe fn operand(&self, node: *mut Node, type_oid: Oid) -> Option<Operand> {
         // SAFETY: the caller's promise.
         unsafe {
-            if contain_var_clause(node) || contain_volatile_functions(node) || contain_subplans(node) {
+            if contain_var_clause(node)
+                || contain_volatile_functions(node)
+                || contain_subplans(node)
+                || calls_user_functions(node, std::ptr::null_mut())
+            {
                 return None;
             }
             Some(Operand { value: ExecInitExpr(node.cast(), self.parent), type_oid })
         }
+    }
+}
+
+/// Whether an expression calls functions that are not PostgreSQL's own. They may have effects, or fail, and a scan that meets
+/// no row would not call them; PostgreSQL's own are evaluated once per scan, as an index scan does.
+///
+/// # Safety
+/// `node` must be an expression or null.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn calls_user_functions(node: *mut Node, context: *mut c_void) -> bool {
+    unsafe extern "C-unwind" fn is_user_function(function: Oid, _context: *mut c_void) -> bool {
+        function.to_u32() >= FirstNormalObjectId
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        !node.is_null()
+            && (check_functions_in_node(node, Some(is_user_function), std::ptr::null_mut())
+                || expression_tree_walker(node, Some(calls_user_functions), context))
     }
 }
 

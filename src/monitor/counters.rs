@@ -42,6 +42,8 @@ counters! {
     AnchorsCreated => "anchors_created_total", "Anchors created to lock, update or delete stripe rows.";
     MoverRuns => "mover_runs_total", "Runs of the mover.";
     MoverErrors => "mover_errors_total", "Runs of the mover that failed.";
+    WritesDelayed => "writes_delayed_total", "Statements that were delayed because too many rows waited to be moved.";
+    WriteDelayMilliseconds => "write_delay_milliseconds_total", "Milliseconds for which statements were delayed.";
     Merges => "merges_total", "Merges of stripes into new ones.";
 }
 

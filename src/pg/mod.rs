@@ -5,6 +5,7 @@
 
 pub mod compat;
 pub mod error;
+pub mod error_fields;
 pub mod executor;
 pub mod externs;
 pub mod heap;

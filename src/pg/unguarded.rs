@@ -9,6 +9,12 @@ use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
 
 unsafe extern "C-unwind" {
+    /// Calls the access method for rows until one passes the node's conditions (executor/executor.h).
+    pub fn ExecScan(
+        node: *mut pg_sys::ScanState,
+        access: pg_sys::ExecScanAccessMtd,
+        recheck: pg_sys::ExecScanRecheckMtd,
+    ) -> *mut pg_sys::TupleTableSlot;
     /// Prepares a query for execution (executor/executor.h).
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     /// Completes a query: fires AFTER triggers (executor/executor.h).

@@ -76,6 +76,11 @@ impl Registry {
         self.slots.iter().enumerate().filter(used).map(|(index, slot)| slot.view(index)).collect()
     }
 
+    /// True if a worker of the database runs or is being started.
+    pub fn has_worker(&self, database: u32) -> bool {
+        self.slots[LAUNCHER + 1..].iter().any(|slot| slot.database() == database && slot.state().is_live())
+    }
+
     /// First free slot for a database.
     pub fn free_slot(&self) -> Option<usize> {
         (LAUNCHER + 1..SLOTS).find(|index| self.slots[*index].state() == State::Free)

@@ -1,7 +1,7 @@
 //! The mover as a job of the maintenance worker.
 
 use super::{Effort, step};
-use crate::columnar::am;
+use crate::columnar::{am, pressure};
 use crate::pg::{OpenRel, server};
 use crate::settings;
 use crate::workers::jobs::{self, JobContext, JobError, JobReport, JobSpec};
@@ -31,7 +31,9 @@ fn run(context: &JobContext) -> Result<JobReport, JobError> {
         return Ok(JobReport::default());
     }
     let mut report = JobReport::default();
-    for (oid, changes) in server::transaction(tables)? {
+    let tables = server::transaction(tables)?;
+    pressure::keep_only(&tables.iter().map(|(oid, _)| *oid).collect::<Vec<_>>());
+    for (oid, changes) in tables {
         let seen = IDLE_AT.with_borrow(|idle| idle.get(&oid).copied());
         if seen == Some(changes) {
             continue;

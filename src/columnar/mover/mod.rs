@@ -13,7 +13,7 @@ use super::encoding::{EncodingError, Limits, StripeWriter};
 use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{columns, write_buffer};
+use super::{columns, pressure, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
@@ -43,6 +43,8 @@ struct Progress {
     block: u32,
     /// Rows of the next batch.
     batch: usize,
+    /// Rows that were known to wait when the pass over the table began, less those moved since.
+    expected: u64,
 }
 
 thread_local! {
@@ -51,7 +53,7 @@ thread_local! {
 }
 
 fn progress(table: Rel) -> Progress {
-    let fresh = Progress { block: 0, batch: settings::mover_batch_rows() };
+    let fresh = Progress { block: 0, batch: settings::mover_batch_rows(), expected: 0 };
     PROGRESS.with_borrow(|map| map.get(&table.file()).copied().unwrap_or(fresh))
 }
 
@@ -84,16 +86,24 @@ pub fn step(table: Rel, effort: Effort) -> bool {
     drop(store);
     let store = Store::open_for_write(table);
     counters::add(Counter::MoverRuns, 1);
-    let now = progress(table);
+    let mut now = progress(table);
+    if now.block == 0 {
+        now.expected = pressure::waiting(table);
+    }
     let drained = drain::drain(&store, now.block, now.batch, effort).or_raise();
     let batch = next_batch(now.batch, drained.locked_for, drained.moved);
+    let moved = drained.moved as u64;
+    let expected = now.expected.saturating_sub(moved);
+    pressure::take_off(table, moved);
     match drained.next_block {
         Some(block) => {
-            set_progress(table, Progress { block, batch });
+            set_progress(table, Progress { block, batch, expected });
             true
         }
         None => {
-            set_progress(table, Progress { block: 0, batch });
+            // What the pass has not met was rolled back or deleted, or is left where it is.
+            pressure::take_off(table, expected);
+            set_progress(table, Progress { block: 0, batch, expected: 0 });
             if drained.moved > 0 {
                 return true;
             }
