@@ -72,12 +72,13 @@ def changed_lines(place):
 
 
 def differing_places(places):
-    found, earlier = [], []
+    found, earlier, shown = [], [], []
     for place in places:
-        kinds = differences.compare(place, earlier)
+        kinds = differences.compare(place, earlier, shown)
         if kinds:
             found.append((place, kinds))
         earlier += place.statements
+        shown.append(place.expected)
     return found
 
 

@@ -7,27 +7,14 @@ masked, it has the same columns, the same row count and the same multiset of row
 import re
 from collections import Counter
 
+import catalogs
+import placement
+import plans
 import sqltext
-from transcript import Table, parse_output
+from kinds import CATALOG, CONTEXT, CTID, KINDS, ORDER, PLAN, PLAN_SHAPE, SIZE, UNSUPPORTED
+from transcript import Table, only_table, parse_output
 
-PLAN = "plan"            # the same plan but for our scan node's name and its own lines
-PLAN_SHAPE = "shape"     # another plan for the same statement
-ORDER = "order"          # the same rows in another physical order
-CTID = "ctid"            # tids
-SIZE = "size"            # sizes in bytes or pages
-CONTEXT = "context"      # CONTEXT or DETAIL that names a tuple of the companion relation
-UNSUPPORTED = "unsupported"
-KINDS = (PLAN, PLAN_SHAPE, ORDER, CTID, SIZE, CONTEXT, UNSUPPORTED)
-
-EXPLAIN = re.compile(r"\bexplain\w*", re.I)
-PLAN_HEADER = re.compile(r"^QUERY PLAN$|explain", re.I)
-OUR_SCAN = re.compile(r"(Parallel )?Custom Scan \(Columnar\w*\)|(Parallel )?Seq Scan")
-OUR_LINE = re.compile(r"^\s*(Columnar|Stripes|Vectors|Vectori[sz]ed|Columns)\b[^:]*:")
-COST = re.compile(r"\s*\(cost=[^)]*\)|\s*Buffers: .*|\s*Memory: .*")
-ACTUAL_ROWS = re.compile(r"actual[^)]*?\brows=([\d.]+)")
 COPY_OUT = re.compile(r"^\s*\\?copy\b.*\bto\s+stdout\b", re.I | re.S)
-INDIRECT = re.compile(r"^\s*(?:fetch\b.*?(\w+)|execute\s+(\w+)[^;]*);?\s*$", re.I | re.S)
-
 TID = re.compile(r"^\(\d+,\d+\)$")
 TID_WORD = re.compile(r"\b(ctid|tid|currtid2|t_ctid)\b", re.I)
 SIZE_WORD = re.compile(r"pg_(relation|table|indexes|total_relation|column)_size|\brelpages\b|\breltuples\b|\\d[it]\+", re.I)
@@ -37,16 +24,25 @@ TOAST_NAME = re.compile(r"pg_toast_\d+(_index)?")
 TUPLE_IN = re.compile(r'tuple \(\d+,\d+\) in relation "[^"]+"')
 
 
-def compare(place, earlier=()):
+def compare(place, earlier=(), shown=()):
     """The kinds of difference at a place, worst last; empty when the outputs are the same.
 
-    `earlier` are the statements before it, where FETCH and EXECUTE find what they run."""
+    `earlier` are the statements before it, where FETCH and EXECUTE find what they run, and `shown` what upstream
+    expects these to print."""
     if place.expected == place.result:
         return []
-    statements = [with_definition(text, earlier) for text in place.statements]
     expected, result = parse_output(place.expected), parse_output(place.result)
+    kinds = common_difference(place, earlier, expected, result)
+    if UNSUPPORTED in kinds and len(place.statements) == 1:
+        # Rules for whole statements come last: they must not explain what the common ones do.
+        return special_difference(place, earlier, shown, expected, result) or kinds
+    return kinds
+
+
+def common_difference(place, earlier, expected, result):
+    statements = [sqltext.with_definition(text, earlier) for text in place.statements]
     if [type(item) for item in expected] != [type(item) for item in result]:
-        return [plan_difference(expected, result) if is_explain(statements, expected, result) else UNSUPPORTED]
+        return [plans.plan_difference(expected, result) if plans.is_explain(statements, expected, result) else UNSUPPORTED]
     if any(COPY_OUT.match(text) for text in statements):
         return [copied_rows(statements, place.expected, place.result)]
     kinds = {kind for a, b in zip(expected, result) if a != b for kind in compare_item(statements, a, b)}
@@ -54,20 +50,41 @@ def compare(place, earlier=()):
     return [kind for kind in KINDS if kind in kinds] or [UNSUPPORTED]
 
 
-def with_definition(text, earlier):
-    """The text of a FETCH or EXECUTE together with the cursor's or prepared statement's query."""
-    found = INDIRECT.match(sqltext.code_only(text))
-    if not found:
-        return text
-    name = re.escape(found[1] or found[2])
-    made = re.compile(rf"\s*(declare\s+{name}\b|prepare\s+{name}\b)", re.I)
-    return "\n".join([text] + [other for other in earlier if made.match(other)])
+def special_difference(place, earlier, shown, expected, result):
+    """The kind of a difference that only the statement explains, as a list; empty when it does not."""
+    text = place.statements[0]
+    if plans.same_json_plan(text, expected, result) or plans.missed_seq_scan(text, place.expected, place.result):
+        return [PLAN]
+    if plans.computes_more_or_less(text, place.expected, place.result):
+        return [PLAN_SHAPE]
+    if bare := plans.bare_plan(text, place.expected, place.result):
+        return [bare]
+    if catalogs.only_adds(text, earlier, expected, result):
+        return [CATALOG]
+    tables = only_table(expected, result)
+    kind = tables and table_difference(place, earlier, shown, *tables)
+    return [kind] if kind else []
+
+
+def table_difference(place, earlier, shown, expected, result):
+    """As special_difference, of a statement with one result set."""
+    text, tables = place.statements[0], (expected, result)
+    if (catalogs.finds_toast(text, *tables) or catalogs.finds_our_functions(text, *tables)
+            or catalogs.finds_companion_locks(text, *tables)):
+        return CATALOG
+    if (placement.file_is_larger(text, *tables) or placement.summarizes_other_ranges(text, *tables)
+            or placement.stored_otherwise(text, *tables)):
+        return SIZE
+    if (placement.samples(text, earlier, *tables) or placement.within_tid_range(text, *tables)
+            or placement.guesses_new_tid(place, text, *tables) or placement.ties_of_cluster(text, earlier, shown, *tables)):
+        return CTID
+    return ORDER if placement.ties(sqltext.with_definition(text, earlier), *tables) else None
 
 
 def compare_item(statements, expected, result):
     if isinstance(expected, Table):
-        if is_explain(statements, [expected], [result]):
-            return [plan_difference([expected], [result])]
+        if plans.is_explain(statements, [expected], [result]):
+            return [plans.plan_difference([expected], [result])]
         return compare_table(statements, expected, result)
     return [CONTEXT] if mask_context(expected) == mask_context(result) else [UNSUPPORTED]
 
@@ -76,34 +93,6 @@ def mask_context(line):
     if line.lstrip().startswith(("CONTEXT:", "DETAIL:")):
         line = TUPLE_IN.sub("tuple in relation", line)
     return TOAST_NAME.sub("pg_toast", line)
-
-
-# Plans.
-
-def is_explain(statements, expected, result):
-    """Whether both sides are plans: one result set each, under the heading of a plan."""
-    tables = [item for item in expected + result if isinstance(item, Table)]
-    return (any(EXPLAIN.search(text) for text in statements) and len(tables) == 2
-            and all(len(table.header) == 1 and PLAN_HEADER.search(table.header[0]) for table in tables)
-            and [item for item in expected if isinstance(item, str)] == [item for item in result if isinstance(item, str)])
-
-
-def plan_difference(expected, result):
-    before, after = ([row[0] for item in side if isinstance(item, Table) for row in item.rows] for side in (expected, result))
-    if not after or rows_returned(before) != rows_returned(after):
-        return UNSUPPORTED
-    return PLAN if plain_plan(before) == plain_plan(after) else PLAN_SHAPE
-
-
-def rows_returned(plan):
-    """What EXPLAIN ANALYZE says about the rows of the whole plan, or None."""
-    found = ACTUAL_ROWS.search(plan[0]) if plan else None
-    return found and float(found[1])
-
-
-def plain_plan(plan):
-    lines = (COST.sub("", OUR_SCAN.sub("Scan", line)) for line in plan if not OUR_LINE.match(line))
-    return [line.strip() for line in lines if line.strip()]
 
 
 # Result sets.
@@ -116,6 +105,8 @@ def copied_rows(statements, expected, result):
 def compare_table(statements, expected, result):
     if expected.header != result.header or expected.footer != result.footer or len(expected.rows) != len(result.rows):
         return [UNSUPPORTED]
+    if any(map(placement.tid_range, statements)):
+        return [UNSUPPORTED]  # unless within_tid_range finds every tid in its place
     masks = masked_columns(statements, expected, result)
     before, after = (masked_rows(table.rows, masks) for table in (expected, result))
     kinds = sorted(set(masks.values()))
@@ -156,17 +147,9 @@ def masked_columns(statements, expected, result):
 
 def order_is_free(statements, header, before, after):
     """Whether nothing in the statements asks for the order in which two equal multisets of rows differ."""
-    lowered = [name.lower() for name in header]
-    for keys in filter(None, (sqltext.order_keys(text) for text in statements)):
-        columns = []
-        for key in keys:
-            if key.isdigit() and 1 <= int(key) <= len(header):
-                columns.append(int(key) - 1)
-            elif lowered.count(key) == 1:
-                columns.append(lowered.index(key))
-            else:
-                return False
+    for text in filter(sqltext.order_keys, statements):
+        columns = sqltext.key_columns(text, header)
         # Rows that are equal in every key may come in any order.
-        if [tuple(row[c] for c in columns) for row in before] != [tuple(row[c] for c in columns) for row in after]:
+        if not columns or [tuple(row[c] for c in columns) for row in before] != [tuple(row[c] for c in columns) for row in after]:
             return False
     return True

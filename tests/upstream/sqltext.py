@@ -3,6 +3,7 @@
 import bisect
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 TOKEN = re.compile(
     r"""(?P<skip>--[^\n]*|/\*.*?\*/)
@@ -17,6 +18,8 @@ TOKEN = re.compile(
 # psql's commands that send the statement before them.
 SENDING = ("g", "gx", "gset", "gexec", "gdesc", "crosstabview", "watch", "bind", "bind_named", "parse")
 COPY_IN = re.compile(r"\s*copy\b.*\bfrom\s+stdin\b", re.I | re.S)
+INDIRECT = re.compile(r"^\s*(?:fetch\b.*?(\w+)|execute\s+(\w+)[^;]*);?\s*$", re.I | re.S)
+READ_NAME = re.compile(r"\b(?:from|join)\s+(\w+)", re.I)
 
 
 @dataclass
@@ -51,7 +54,7 @@ def split_statements(script, echoed=()):
         elif token["close"]:
             depth = max(0, depth - 1)
         elif token["backslash"] and token["command"] != ";":
-            starts_statement = not script[start:token.start()].strip()
+            starts_statement = not code_only(script[start:token.start()]).strip()
             if starts_statement or token["command"] in SENDING:
                 finish(position)
         elif token["backslash"]:
@@ -75,6 +78,7 @@ def end_of_copy_data(script, position):
     return found.end() if found else len(script)
 
 
+@lru_cache(maxsize=None)
 def code_only(text):
     """`text` without comments, and with literals and quoted names emptied where they could hold keywords."""
     def replace(token):
@@ -84,6 +88,34 @@ def code_only(text):
             return "''"
         return token[0]
     return TOKEN.sub(replace, text)
+
+
+def without_comments(text):
+    return TOKEN.sub(lambda token: " " if token["skip"] else token[0], text)
+
+
+def with_definition(text, earlier):
+    """The text of a FETCH or EXECUTE together with every query that its cursor or prepared statement had."""
+    return "\n".join([text] + (made_before("declare|prepare", run_name(text), earlier) if run_name(text) else []))
+
+
+def definitions(text, earlier):
+    """The text, and the latest definition of the cursor or prepared statement that it runs, or of views that it reads."""
+    if run_name(text):
+        return [text] + made_before("declare|prepare", run_name(text), earlier)[-1:]
+    view = r"create\s+(?:or\s+replace\s+)?(?:temp\w*\s+)?view"
+    names = dict.fromkeys(READ_NAME.findall(code_only(text)))
+    return [text] + [made for name in names for made in made_before(view, name, earlier)[-1:]]
+
+
+def run_name(text):
+    found = INDIRECT.match(code_only(text))
+    return found and (found[1] or found[2])
+
+
+def made_before(command, name, earlier):
+    made = re.compile(rf"\s*(?:{command})\s+{re.escape(name)}\b", re.I)
+    return [other for other in earlier if made.match(code_only(other))]
 
 
 def top_level(text):
@@ -114,3 +146,20 @@ def order_key(item):
     if len(words) != 1 or not re.fullmatch(r'(?:[\w"]+\.)*("[^"]+"|\w+)', words[0]):
         return ""
     return words[0].rpartition(".")[2].strip('"').lower()
+
+
+def key_columns(text, header):
+    """The numbers, from 0, of the columns that the outermost ORDER BY sorts by.
+
+    None without ORDER BY; empty when some key is no column of the output."""
+    keys, names, columns = order_keys(text), [name.lower() for name in header], []
+    if keys is None:
+        return None
+    for key in keys:
+        if key.isdigit() and 1 <= int(key) <= len(header):
+            columns.append(int(key) - 1)
+        elif names.count(key) == 1:
+            columns.append(names.index(key))
+        else:
+            return []
+    return columns

@@ -9,6 +9,8 @@ import sqltext
 
 SEPARATOR = re.compile(r"^-*(\+-+)*$")
 FOOTER = re.compile(r"^\(\d+ rows?\)$")
+GEXEC = re.compile(r"\\gexec\s*$")
+GEXEC_ECHO = re.compile(r"(explain|select|with|values|insert|update|delete|merge|create|alter|drop)\b", re.I)
 
 
 @dataclass
@@ -43,6 +45,14 @@ def parse_output(lines):
             items.append(lines[at])
             at += 1
     return items
+
+
+def only_table(expected, result):
+    """The one result set on each side; None where there are others or the lines around them differ."""
+    outputs = expected, result
+    tables = [item for items in outputs for item in items if isinstance(item, Table)]
+    around = [[item if isinstance(item, str) else None for item in items] for items in outputs]
+    return tuple(tables) if around[0] == around[1] and around[0].count(None) == 1 else None
 
 
 def parse_table(lines, at):
@@ -84,7 +94,8 @@ def echoed_lines(script, output):
     """Maps line numbers of the script to the lines of the output that echo them (a longest common subsequence)."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql", encoding="utf-8") as a, \
             tempfile.NamedTemporaryFile("w", suffix=".out", encoding="utf-8") as b:
-        a.write("".join(line + "\n" for line in script))
+        # psql echoes no blank line, so one in the output is part of a result.
+        a.write("".join((line or "\0") + "\n" for line in script))
         b.write("".join(line + "\n" for line in output))
         a.flush()
         b.flush()
@@ -118,8 +129,31 @@ def regress_places(script_text, expected, result):
         # A statement's output may follow its last line only after a comment or blank line is echoed.
         if not ended and places:
             ended = places[-1].statements[-1:]
-        places.append(Place(f"line {max(r, 0) + 1}", ended, expected[e + 1:next_e], result[r + 1:next_r]))
+        place = Place(f"line {max(r, 0) + 1}", ended, expected[e + 1:next_e], result[r + 1:next_r])
+        places += gexec_places(place, r + 2) if ended and GEXEC.search(ended[-1]) else [place]
     return places
+
+
+def gexec_places(place, line):
+    """One place per statement that \\gexec has run and echoed; the place itself where the echoes differ."""
+    expected, result = (gexec_blocks(lines) for lines in (place.expected, place.result))
+    if [block[0] for block in expected[1:]] != [block[0] for block in result[1:]]:
+        return [place]
+    places = [Place(place.name, place.statements, expected[0], result[0])]
+    for e, r in zip(expected[1:], result[1:]):
+        line += len(places[-1].result) + (len(places) > 1)
+        places.append(Place(f"line {line}", [e[0]], e[1:], r[1:]))
+    return places
+
+
+def gexec_blocks(lines):
+    """What stands before the first echo, and every echo with what follows it. Rows start with a space, echoes do not."""
+    blocks = [[]]
+    for line in lines:
+        if GEXEC_ECHO.match(line):
+            blocks.append([])
+        blocks[-1].append(line)
+    return blocks
 
 
 STEP = re.compile(r"^step (\S+): ?(.*)$")
