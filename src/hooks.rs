@@ -73,17 +73,31 @@ unsafe extern "C-unwind" fn after_start(query: *mut QueryDesc) {
 unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
     // SAFETY: core's arguments.
     unsafe {
-        before_finish();
+        before_finish(query);
         let next = PREVIOUS.get().and_then(|p| p.executor_finish).unwrap_or(unguarded::standard_ExecutorFinish);
         next(query);
     }
 }
 
+/// A query's rows go into stripes when it ends. Not those of the statement whose function ran it: they would make a stripe
+/// for every call.
+///
+/// # Safety
+/// `query` must be valid and started.
 #[pg_guard]
-extern "C-unwind" fn before_finish() {
-    if !write_buffer::is_empty() {
-        write_buffer::flush_current();
+unsafe extern "C-unwind" fn before_finish(query: *mut QueryDesc) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let writes = (*query).operation != CmdType::CMD_SELECT || (*(*query).plannedstmt).hasModifyingCTE;
+        if writes && !write_buffer::is_empty() {
+            write_buffer::flush_command((*(*query).estate).es_output_cid);
+        }
     }
+}
+
+#[pg_guard]
+extern "C-unwind" fn flush_current() {
+    write_buffer::flush_current();
 }
 
 unsafe extern "C-unwind" fn process_utility(
@@ -107,6 +121,7 @@ unsafe extern "C-unwind" fn process_utility(
         match tag {
             NodeTag::T_VacuumStmt => compat::restore_prefetch(),
             NodeTag::T_AlterTableStmt => after_alter_table(node.cast()),
+            NodeTag::T_CopyStmt => flush_current(),
             _ => {}
         }
     }

@@ -401,9 +401,13 @@ unsafe extern "C-unwind" fn tuple_lock(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn finish_bulk_insert(relation: Relation, _options: i32) {
-    // SAFETY: core's arguments.
-    unsafe { write_buffer::settle(rel(relation)) }
+unsafe extern "C-unwind" fn finish_bulk_insert(relation: Relation, options: i32) {
+    // COPY into a table that it did not make passes no options, and calls this for a partition again and again, not only
+    // at its end; the utility hook ends its stripes. Others are about to use the table's file.
+    if options != 0 {
+        // SAFETY: core's arguments.
+        unsafe { write_buffer::settle(rel(relation)) }
+    }
 }
 
 #[pg_guard]

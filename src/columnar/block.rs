@@ -25,6 +25,11 @@ pub struct BlockRows {
 }
 
 impl BlockRows {
+    /// Forgets the rows.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+    }
+
     /// Finds the rows of a block.
     pub fn load(&mut self, store: &Store, block: u32, snapshot: Snap) -> Result<(), OrochiError> {
         self.rows.clear();

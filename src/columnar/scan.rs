@@ -28,7 +28,10 @@ pub struct ScanState {
     cursor: Option<Cursor<Box<dyn Filter>>>,
     filter: Option<Box<dyn Filter>>,
     block: BlockRows,
+    /// Next row of the loaded block.
     index: usize,
+    /// Row of the loaded block that a TID range scan has returned last; -1 before the first one.
+    current: i64,
     range: Option<(RowNumber, RowNumber)>,
     sample_block: Option<u32>,
     blocks: u32,
@@ -153,6 +156,7 @@ pub unsafe fn begin(
             filter: None,
             block: BlockRows::default(),
             index: 0,
+            current: -1,
             range: None,
             sample_block: None,
             blocks: metapage::next_block(table),
@@ -210,6 +214,8 @@ pub unsafe fn rescan(scan: pg_sys::TableScanDesc) {
     }
     state.range = None;
     state.sample_block = None;
+    // Nothing is left of the block: a bitmap scan goes on within it until it is used up.
+    state.block.clear();
     state.index = 0;
 }
 
@@ -293,16 +299,16 @@ pub unsafe fn next_in_range(scan: pg_sys::TableScanDesc, forward: bool, slot: *m
             None => {
                 let block = if forward { low.block() } else { RowNumber(high.0 - 1).block() };
                 state.block.load(store, block, state.snapshot).or_raise();
-                state.index = if forward { 0 } else { state.block.len() };
+                state.current = if forward { -1 } else { state.block.len() as i64 };
                 state.sample_block = Some(block);
                 block
             }
         };
-        let index = if forward { Some(state.index) } else { state.index.checked_sub(1) };
-        if let Some(index) = index
+        let current = if forward { state.current + 1 } else { state.current - 1 };
+        if let Ok(index) = usize::try_from(current)
             && let Some(row) = state.block.number(index)
         {
-            state.index = if forward { index + 1 } else { index };
+            state.current = current;
             let fits = low <= row && row < high;
             // SAFETY: the caller's promise.
             if fits && unsafe { state.block.fetch(store, index, state.snapshot, slot) }.or_raise() {
@@ -312,10 +318,14 @@ pub unsafe fn next_in_range(scan: pg_sys::TableScanDesc, forward: bool, slot: *m
         }
         let next = if forward { Some(block + 1) } else { block.checked_sub(1) };
         let last = RowNumber(high.0 - 1).block();
-        let Some(next) = next.filter(|b| (low.block()..=last).contains(b)) else { return false };
+        let Some(next) = next.filter(|b| (low.block()..=last).contains(b)) else {
+            // Beyond the last row, so that the other direction finds it.
+            state.current = current.clamp(-1, state.block.len() as i64);
+            return false;
+        };
         pgrx::check_for_interrupts!();
         state.block.load(store, next, state.snapshot).or_raise();
-        state.index = if forward { 0 } else { state.block.len() };
+        state.current = if forward { -1 } else { state.block.len() as i64 };
         state.sample_block = Some(next);
     }
 }

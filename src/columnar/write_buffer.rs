@@ -283,6 +283,15 @@ pub fn covers(table: Rel, row: RowNumber) -> bool {
     BUFFERS.with_borrow(|buffers| buffers.iter().any(|b| b.file == file && (b.first..b.next).contains(&row.0)))
 }
 
+/// Writes what a command of the current subtransaction has inserted.
+pub fn flush_command(cid: pg_sys::CommandId) {
+    let owner = current_subtransaction();
+    while let Some((position, table)) = find(|b| b.owner == owner && b.cid == cid) {
+        flush_opening(position, table);
+    }
+    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.owner != owner || b.cid != cid));
+}
+
 /// Writes everything that belongs to the current subtransaction.
 pub fn flush_current() {
     if is_empty() {

@@ -21,6 +21,9 @@ use std::rc::Rc;
 /// In the background this many small stripes are merged at least, unless they fill a stripe.
 const ENOUGH: usize = 8;
 
+/// Bytes, before compression, of the stripes that are merged into one.
+const MERGED_BYTES: u64 = 64 << 20;
+
 /// Marks that every snapshot sees: row number and place.
 type Marks = HashMap<u64, pg_sys::ItemPointerData>;
 
@@ -62,7 +65,7 @@ fn marked_rows(store: &Store, all: &[Described], index: usize, snapshot: &Latest
 fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::Range<usize>> {
     let mut start = 0;
     while start < all.len() {
-        let (mut end, mut rows) = (start, 0);
+        let (mut end, mut rows, mut bytes) = (start, 0, 0);
         let first = RowNumber(all[start].meta.first_row).block();
         while end < all.len() {
             let meta = &all[end].meta;
@@ -70,13 +73,18 @@ fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::
             if meta.row_count > limit / 2 || rows + meta.row_count > limit || span >= SPARSE_SPAN {
                 break;
             }
+            // Wide rows fill a stripe by their bytes, all of which are in memory while they are merged.
+            if meta.raw_bytes > MERGED_BYTES / 2 || bytes + meta.raw_bytes > MERGED_BYTES {
+                break;
+            }
             rows += meta.row_count;
+            bytes += meta.raw_bytes;
             end += 1;
         }
         let count = end - start;
         let enough = match effort {
             Effort::Thorough => count >= 2,
-            Effort::Economic => count >= ENOUGH || (count >= 2 && rows > limit / 2),
+            Effort::Economic => count >= ENOUGH || (count >= 2 && (rows > limit / 2 || bytes > MERGED_BYTES / 2)),
         };
         if enough {
             return Some(start..end);

@@ -4,6 +4,7 @@ use super::{Effort, step};
 use crate::columnar::am;
 use crate::pg::OpenRel;
 use crate::pg::error::OrochiError;
+use crate::shmem;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -11,6 +12,9 @@ use pgrx::prelude::*;
 /// The table's rows stay locked until the transaction ends, so it should end soon.
 #[pg_extern(volatile, parallel_unsafe)]
 fn columnar_compact_step(table_name: pg_sys::Oid) -> bool {
+    if !shmem::is_preloaded() {
+        OrochiError::NotPreloaded.raise();
+    }
     let table = OpenRel::table(table_name, pg_sys::ShareUpdateExclusiveLock);
     if !am::is_columnar(table.rel().raw()) {
         OrochiError::WrongObject { what: format!("\"{}\" is not a columnar table", table.rel().name()) }.raise();
