@@ -109,7 +109,7 @@ def tables(page):
 def first_cells(page, section):
     """What the first column of the tables in a section of a page lists."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    body = re.search(rf"^(#+) {re.escape(section)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.M | re.S)
+    body = re.search(rf"^(#+) {re.escape(section)}\n(.*?)(?=^#{{1,3}} |\Z)", text, re.M | re.S)
     assert body, f"{page} has no section {section}"
     return set(re.findall(r"^\| `([^`]+)`", body[2], re.M))
 
