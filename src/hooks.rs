@@ -226,7 +226,8 @@ fn is_columnar_table(oid: Oid) -> bool {
     }
 }
 
-/// A heap table without wide columns has no TOAST relation, and an empty one becomes a columnar table without companion.
+/// A heap table without wide columns has no TOAST relation, and an empty one becomes a columnar table without companion. A
+/// columnar table that becomes a heap leaves options behind that pg_dump would not be able to restore.
 ///
 /// # Safety
 /// `statement` must be an ALTER TABLE statement that has been executed.
@@ -245,9 +246,14 @@ unsafe extern "C-unwind" fn after_alter_table(statement: *mut AlterTableStmt) {
             None,
             std::ptr::null_mut(),
         );
-        if oid != InvalidOid && is_columnar_table(oid) {
-            CommandCounterIncrement();
+        if oid == InvalidOid {
+            return;
+        }
+        CommandCounterIncrement();
+        if is_columnar_table(oid) {
             columnar::ensure_companion(oid);
+        } else {
+            columnar::forget_options(oid);
         }
     }
 }

@@ -35,6 +35,7 @@ mod transaction;
 mod vacuum;
 pub mod write_buffer;
 
+pub use options::forget as forget_options;
 pub use scan::took_bitmap_scan;
 pub use storage::{column_share, ensure_companion};
 

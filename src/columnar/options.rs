@@ -144,6 +144,13 @@ fn check_label(object: &pg_sys::ObjectAddress, text: Option<&str>) {
     Options::parse(text).or_raise();
 }
 
+/// Forgets the options of a table that is no columnar one any more.
+pub fn forget(table: pg_sys::Oid) {
+    if label::get(table, PROVIDER).is_some() {
+        label::set(table, PROVIDER, None);
+    }
+}
+
 /// Opens a columnar table, or raises an error if the relation is none.
 fn columnar(oid: pg_sys::Oid) -> OpenRel {
     let table = OpenRel::table(oid, pg_sys::AccessShareLock);
@@ -162,6 +169,7 @@ fn columnar_set_options(
     stripe_row_limit: default!(Option<i32>, "NULL"),
     reset: default!(bool, false),
 ) {
+    server::forbid_if_read_only(c"orochi.columnar_set_options()");
     let table = columnar(table_name);
     server::require_owner(table.rel());
     let mut options = if reset { Options::default() } else { Options::of(table.rel()) };

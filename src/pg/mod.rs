@@ -17,6 +17,7 @@ pub mod relation;
 pub mod sample;
 pub mod server;
 pub mod snapshot;
+pub mod subtransaction;
 pub mod tuple;
 pub mod unguarded;
 pub mod values;

@@ -133,6 +133,18 @@ impl OpenRel {
         Self(unsafe { Rel::new(pg_sys::table_open(oid, lock as pg_sys::LOCKMODE)) })
     }
 
+    /// Opens a table if its lock is free and it is still there. Never waits.
+    pub fn try_table(oid: pg_sys::Oid, lock: u32) -> Option<Self> {
+        // SAFETY: inside a transaction; the relation is opened under the lock, so it stays.
+        unsafe {
+            if !pg_sys::ConditionalLockRelationOid(oid, lock as pg_sys::LOCKMODE) {
+                return None;
+            }
+            let relation = pg_sys::try_relation_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            (!relation.is_null()).then(|| Self(Rel::new(relation)))
+        }
+    }
+
     /// Opens an index.
     pub fn index(oid: pg_sys::Oid, lock: u32) -> Self {
         // SAFETY: index_open raises an ERROR rather than returning an invalid relation.

@@ -2,8 +2,10 @@
 //!
 //! Subsystems register theirs in `_PG_init`. The registry knows nothing about them.
 
-use super::clock;
+use super::registry::Registry;
 use super::slot::Slot;
+use super::{clock, process};
+use crate::pg::server::{self, worker};
 use pgrx::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -49,12 +51,26 @@ impl<E: std::error::Error> From<E> for JobError {
 
 /// What a run may ask of its worker.
 pub struct JobContext {
+    registry: &'static Registry,
     slot: &'static Slot,
+    index: usize,
 }
 
 impl JobContext {
-    pub(super) fn new(slot: &'static Slot) -> Self {
-        Self { slot }
+    pub(super) fn new(registry: &'static Registry, slot: &'static Slot, index: usize) -> Self {
+        Self { registry, slot, index }
+    }
+
+    /// Runs a part of the job in a transaction of its own, with a snapshot. If it fails that is logged and shown in `orochi.workers()`, `None`
+    /// is returned, and the job can go on with its other parts. `what` says in the log what was being done.
+    pub fn attempt<R>(&self, what: &str, body: impl FnOnce() -> R) -> Option<R> {
+        match worker::attempt(|| server::transaction(body)) {
+            Ok(result) => Some(result),
+            Err(failure) => {
+                process::record(self.registry, self.index, what, failure);
+                None
+            }
+        }
     }
 
     /// Tells that the run gets on. To be called at least as often as the job's stall limit says.

@@ -63,7 +63,7 @@ impl Maintenance {
             registry,
             slot,
             index,
-            context: JobContext::new(slot),
+            context: JobContext::new(registry, slot, index),
             memory: WorkMemory::new(),
             jobs: jobs::all().into_iter().map(scheduled).collect(),
             extension_checked_at: None,

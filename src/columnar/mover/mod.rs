@@ -43,6 +43,8 @@ struct Progress {
     block: u32,
     /// Rows of the next batch.
     batch: usize,
+    /// Whether a pass has moved rows since stripes were last merged.
+    merge_due: bool,
     /// Rows that were known to wait when the pass over the table began, less those moved since.
     expected: u64,
 }
@@ -53,7 +55,7 @@ thread_local! {
 }
 
 fn progress(table: Rel) -> Progress {
-    let fresh = Progress { block: 0, batch: settings::mover_batch_rows(), expected: 0 };
+    let fresh = Progress { block: 0, batch: settings::mover_batch_rows(), merge_due: false, expected: 0 };
     PROGRESS.with_borrow(|map| map.get(&table.file()).copied().unwrap_or(fresh))
 }
 
@@ -87,6 +89,13 @@ pub fn step(table: Rel, effort: Effort) -> bool {
     let store = Store::open_for_write(table);
     counters::add(Counter::MoverRuns, 1);
     let mut now = progress(table);
+    // Once per pass, even if passes never come to an end of what there is to move: small stripes would pile up.
+    if std::mem::take(&mut now.merge_due) {
+        set_progress(table, now);
+        if merge::merge(&store, effort).or_raise() {
+            return true;
+        }
+    }
     if now.block == 0 {
         now.expected = pressure::waiting(table);
     }
@@ -97,14 +106,15 @@ pub fn step(table: Rel, effort: Effort) -> bool {
     pressure::take_off(table, moved);
     match drained.next_block {
         Some(block) => {
-            set_progress(table, Progress { block, batch, expected });
+            set_progress(table, Progress { block, batch, expected, ..now });
             true
         }
         None => {
             // What the pass has not met was rolled back or deleted, or is left where it is.
             pressure::take_off(table, expected);
-            set_progress(table, Progress { block: 0, batch, expected: 0 });
-            if drained.moved > 0 {
+            let merge_due = drained.moved > 0;
+            set_progress(table, Progress { block: 0, batch, merge_due, expected: 0 });
+            if merge_due {
                 return true;
             }
             merge::merge(&store, effort).or_raise() || sweep::sweep(&store, effort).or_raise()

@@ -15,6 +15,7 @@ fn columnar_compact_step(table_name: pg_sys::Oid) -> bool {
     if !shmem::is_preloaded() {
         OrochiError::NotPreloaded.raise();
     }
+    crate::pg::server::forbid_if_read_only(c"orochi.columnar_compact_step()");
     let table = OpenRel::table(table_name, pg_sys::ShareUpdateExclusiveLock);
     if !am::is_columnar(table.rel().raw()) {
         OrochiError::WrongObject { what: format!("\"{}\" is not a columnar table", table.rel().name()) }.raise();

@@ -47,6 +47,17 @@ pub fn user_is_monitor() -> bool {
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR)) }
 }
 
+/// Raises an error in a read-only transaction and on a standby. `command` is what the message names.
+pub fn forbid_if_read_only(command: &'static CStr) {
+    // SAFETY: called in a transaction; the name is terminated.
+    unsafe {
+        pg_sys::PreventCommandDuringRecovery(command.as_ptr());
+        if pg_sys::XactReadOnly {
+            pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+        }
+    }
+}
+
 /// True on a standby, and during crash recovery.
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.

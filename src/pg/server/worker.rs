@@ -172,18 +172,11 @@ impl WorkMemory {
         })
     }
 
-    /// Runs `body` with this memory current. An ERROR or a panic aborts the transaction that it left open, releases
-    /// what it held, and becomes a value.
+    /// Runs `body` as [`attempt`] does, with this memory current.
     pub fn guarded<R>(&self, body: impl FnOnce() -> R) -> Result<R, Failure> {
         // SAFETY: the context lives as long as the process.
         unsafe { pg_sys::MemoryContextSwitchTo(self.0) };
-        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-            .catch_others(|caught| Err(failure(&caught)))
-            .catch_rust_panic(|caught| Err(failure(&caught)))
-            .execute();
-        if result.is_err() {
-            recover();
-        }
+        let result = attempt(body);
         // SAFETY: nothing outlives a piece of work in this memory; the current context is switched away first.
         unsafe {
             pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
@@ -191,6 +184,22 @@ impl WorkMemory {
         }
         result
     }
+}
+
+/// Runs `body`. An ERROR or a panic aborts the transaction that it left open, releases what it held, and becomes a value.
+pub fn attempt<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
+    // SAFETY: reads the current context, which outlives transactions in a worker.
+    let memory = unsafe { pg_sys::CurrentMemoryContext };
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
+        .catch_others(|caught| Err(failure(&caught)))
+        .catch_rust_panic(|caught| Err(failure(&caught)))
+        .execute();
+    if result.is_err() {
+        recover();
+        // SAFETY: see above.
+        unsafe { pg_sys::MemoryContextSwitchTo(memory) };
+    }
+    result
 }
 
 fn failure(caught: &CaughtError) -> Failure {
