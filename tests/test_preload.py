@@ -101,7 +101,6 @@ def test_health_says_what_to_do(unloaded):
     assert done.returncode != 0 and f"HINT:  {rows[0][1]}" in done.stderr, done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="columnar_compact_step() does not ask whether the library is preloaded: XX000 instead of 55000")
 def test_compaction_is_refused(unloaded):
     """The mover's function says the same as the tables."""
     for sql in ("CALL orochi.columnar_compact('c')", "SELECT orochi.columnar_compact_step('c'::regclass)"):

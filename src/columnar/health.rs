@@ -77,7 +77,7 @@ fn backlog(oid: pg_sys::Oid, name: &str) -> Option<HealthRow> {
     // SAFETY: no widths are asked for.
     let waiting = unsafe { storage::estimate(table.rel(), std::ptr::null_mut()) }.row_store;
     let limit = settings::backlog_limit_rows();
-    let limited = limit > 0 && pressure::waiting(table.rel()) > limit;
+    let limited = limit > 0 && pressure::waiting(oid) > limit;
     if !limited && waiting <= settings::backlog_warn_rows() as f64 {
         return None;
     }

@@ -180,8 +180,8 @@ fn has_mover() -> bool {
 }
 
 /// Rows that wait in the table's row store, as far as is known.
-pub fn waiting(table: Rel) -> u64 {
-    shmem::BACKLOGS.get().map_or(0, |shared| shared.waiting(key(table.oid())))
+pub fn waiting(table: pg_sys::Oid) -> u64 {
+    shmem::BACKLOGS.get().map_or(0, |shared| shared.waiting(key(table)))
 }
 
 /// Rows have left the table's row store, or were not in it.

@@ -97,7 +97,7 @@ pub fn step(table: Rel, effort: Effort) -> bool {
         }
     }
     if now.block == 0 {
-        now.expected = pressure::waiting(table);
+        now.expected = pressure::waiting(table.oid());
     }
     let drained = drain::drain(&store, now.block, now.batch, effort).or_raise();
     let batch = next_batch(now.batch, drained.locked_for, drained.moved);

@@ -1,0 +1,98 @@
+"""The background mover beside trouble: a table that fails, one that is locked, one that an old snapshot holds back."""
+
+import pytest
+
+from harness import process, settings
+from test_faults import damage
+
+pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="a heap has no mover")
+
+_CONFIG = {"orochi.mover_naptime_ms": "50", "autovacuum": "off"}
+_FILL = "SET orochi.row_store_rows = 1000000; INSERT INTO {} SELECT i FROM generate_series(1, 20000) i; RESET orochi.row_store_rows"
+
+
+@pytest.fixture
+def server(make_server):
+    """A server whose mover is running."""
+    server = make_server(config=_CONFIG, name="mover")
+    server.create_database("mover")
+    return server
+
+
+def _metric(server, name):
+    """Value of a metric."""
+    return float(server.scalar(f"SELECT value FROM orochi.metrics() WHERE name = '{name}'", database="mover"))
+
+
+def _moved(server, rows):
+    process.wait_until(lambda: _metric(server, "rows_moved_total") >= rows, 20, f"{rows} rows are moved", 0.1)
+
+
+def test_a_table_that_fails_does_not_stop_the_others(server):
+    """The error is logged, counted and shown; tables after the damaged one are moved; health() names it and goes on."""
+    server.psql("CREATE TABLE a (i int) USING columnar; CREATE TABLE b (i int) USING columnar; SELECT 1", database="mover")
+    server.psql("INSERT INTO a VALUES (1); CHECKPOINT", database="mover")
+    path = server.data / server.scalar("SELECT pg_relation_filepath('a')", database="mover")
+
+    def other_version(content):
+        content[28:30] = (999).to_bytes(2, "little")
+    damage(server, path, other_version)
+    server.psql(_FILL.format("b"), database="mover")
+    _moved(server, 20000)
+    process.wait_until(lambda: _metric(server, "mover_errors_total") >= 1, 20, "the error is counted", 0.1)
+    rows = server.query("""SELECT status, object FROM orochi.health() WHERE "check" = 'columnar table'""", database="mover")
+    assert [tuple(row) for row in rows] == [("fail", "table a")]
+    assert server.scalar("SELECT count(*) FROM orochi.workers() WHERE last_error LIKE '%table \"a\"%'", database="mover") == "1"
+
+
+def test_a_locked_table_is_moved_afterwards(server):
+    """A table that was busy is not taken for one without work."""
+    server.psql("CREATE TABLE t (i int) USING columnar", database="mover")
+    blocker = server.connect("mover", autocommit=False)
+    with blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+    server.psql(_FILL.format("t"), database="mover")
+    runs = _metric(server, "rows_moved_total")
+    blocker.rollback()
+    _moved(server, runs + 20000)
+    blocker.close()
+
+
+def test_small_stripes_are_merged_under_steady_load(server):
+    """Passes that always find new rows do not keep stripes from being merged."""
+    server.configure({"orochi.mover_batch_rows": "1000"})
+    server.reload()
+    server.psql("CREATE TABLE t (i int) USING columnar", database="mover")
+    connection = server.connect("mover")
+    with connection.cursor() as cursor:
+        for _ in range(60):
+            cursor.execute("INSERT INTO t SELECT i FROM generate_series(1, 1000) i")
+            cursor.execute("SELECT pg_sleep(0.05)")
+    connection.close()
+    assert _metric(server, "merges_total") >= 2
+    assert server.scalar("SELECT count(*) FROM t", database="mover") == "60000"
+
+
+@pytest.mark.parametrize("form", ["ALL TABLES", "TABLES IN SCHEMA public", "TABLE root", "TABLE later"])
+def test_publications_that_bring_columnar_tables_in(server, form):
+    """health() warns of them, however the tables came to be published."""
+    server.psql("CREATE TABLE root (i int) PARTITION BY LIST (i); CREATE TABLE leaf PARTITION OF root DEFAULT USING columnar;"
+                " CREATE TABLE later (i int)", database="mover")
+    server.psql(f"CREATE PUBLICATION p FOR {form}; ALTER TABLE later SET ACCESS METHOD columnar", database="mover")
+    rows = server.query("""SELECT object FROM orochi.health() WHERE "check" = 'publication' AND status = 'warn'""", database="mover")
+    assert [tuple(row) for row in rows] == [('publication "p"',)]
+
+
+def test_options_go_with_the_access_method(server):
+    """A table that becomes a heap keeps no options that pg_dump would write and a restore refuse."""
+    server.psql("CREATE TABLE t (i int) USING columnar; SELECT orochi.columnar_set_options('t'::regclass, compression => 'zstd');"
+                " ALTER TABLE t SET ACCESS METHOD heap", database="mover")
+    assert server.scalar("SELECT count(*) FROM pg_seclabel", database="mover") == "0"
+
+
+def test_read_only_transactions_change_nothing(server):
+    """Functions that write say so in PostgreSQL's words."""
+    server.psql("CREATE TABLE t (i int) USING columnar", database="mover")
+    for call in ("columnar_compact_step('t'::regclass)", "columnar_set_options('t'::regclass, compression => 'zstd')"):
+        done = server.psql(f"BEGIN READ ONLY; SELECT orochi.{call}", database="mover", check=False)
+        assert "in a read-only transaction" in done.stderr, done.stderr
