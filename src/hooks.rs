@@ -42,10 +42,14 @@ pub fn init() {
 unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
     // SAFETY: core's arguments.
     unsafe {
-        before_start(query);
+        if !write_buffer::is_empty() {
+            before_start(query);
+        }
         let next = PREVIOUS.get().and_then(|p| p.executor_start).unwrap_or(unguarded::standard_ExecutorStart);
         next(query, flags);
-        after_start(query);
+        if columnar::took_bitmap_scan() {
+            stop_prefetch(query);
+        }
     }
 }
 
@@ -55,7 +59,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
 unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
     // Workers cannot see rows that are still in this process's memory.
     // SAFETY: the caller's promise.
-    if !write_buffer::is_empty() && unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+    if unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
         write_buffer::settle_all();
     }
 }
@@ -63,17 +67,17 @@ unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
 /// # Safety
 /// `query` must be valid and started.
 #[pg_guard]
-unsafe extern "C-unwind" fn after_start(query: *mut QueryDesc) {
-    if columnar::took_bitmap_scan() {
-        // SAFETY: the caller's promise.
-        unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
-    }
+unsafe extern "C-unwind" fn stop_prefetch(query: *mut QueryDesc) {
+    // SAFETY: the caller's promise.
+    unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
 }
 
 unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {
     // SAFETY: core's arguments.
     unsafe {
-        before_finish(query);
+        if !write_buffer::is_empty() {
+            before_finish(query);
+        }
         let next = PREVIOUS.get().and_then(|p| p.executor_finish).unwrap_or(unguarded::standard_ExecutorFinish);
         next(query);
     }
@@ -89,7 +93,7 @@ unsafe extern "C-unwind" fn before_finish(query: *mut QueryDesc) {
     // SAFETY: the caller's promise.
     unsafe {
         let writes = (*query).operation != CmdType::CMD_SELECT || (*(*query).plannedstmt).hasModifyingCTE;
-        if writes && !write_buffer::is_empty() {
+        if writes {
             write_buffer::flush_command((*(*query).estate).es_output_cid);
         }
     }
@@ -115,13 +119,15 @@ unsafe extern "C-unwind" fn process_utility(
         let node = (*statement).utilityStmt;
         // Asked before: some statements free their own parse tree.
         let tag = (*node).type_;
-        before_utility(node);
+        if concerns_us(tag) {
+            before_utility(node);
+        }
         let next = PREVIOUS.get().and_then(|p| p.process_utility).unwrap_or(unguarded::standard_ProcessUtility);
         next(statement, text, read_only, context, params, environment, destination, completion);
         match tag {
             NodeTag::T_VacuumStmt => compat::restore_prefetch(),
             NodeTag::T_AlterTableStmt => after_alter_table(node.cast()),
-            NodeTag::T_CopyStmt => flush_current(),
+            NodeTag::T_CopyStmt if !write_buffer::is_empty() => flush_current(),
             _ => {}
         }
     }
@@ -138,9 +144,29 @@ unsafe extern "C-unwind" fn set_rel_pathlist(
         if let Some(previous) = PREVIOUS.get().and_then(|p| p.set_rel_pathlist) {
             previous(root, rel, index, entry);
         }
-        if (*entry).rtekind == RTEKind::RTE_RELATION {
+        if (*entry).rtekind == RTEKind::RTE_RELATION
+            && (*entry).relkind as u8 != RELKIND_PARTITIONED_TABLE
+            && uses_columnar((*entry).relid)
+        {
             plan_columnar_scan(root, rel, index, entry);
         }
+    }
+}
+
+/// True if a relation that the planner has open is a columnar table. Not guarded, because every scan of every query asks.
+///
+/// # Safety
+/// `relation` must be the OID of a relation on which a lock is held. No caller may own anything.
+unsafe fn uses_columnar(relation: Oid) -> bool {
+    // SAFETY: the caller's promise; the reference is given back.
+    unsafe {
+        let relation = unguarded::RelationIdGetRelation(relation);
+        if relation.is_null() {
+            return false;
+        }
+        let columnar = am::is_columnar(relation);
+        unguarded::RelationClose(relation);
+        columnar
     }
 }
 
@@ -157,6 +183,13 @@ unsafe extern "C-unwind" fn plan_columnar_scan(
     unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
 }
 
+/// True for the kinds of statement that [`before_utility`] does something about.
+fn concerns_us(tag: NodeTag) -> bool {
+    use NodeTag::*;
+    let publishes = matches!(tag, T_CreatePublicationStmt | T_AlterPublicationStmt);
+    publishes || matches!(tag, T_SecLabelStmt | T_VacuumStmt) || workers::may_need_database_alone(tag)
+}
+
 /// # Safety
 /// `node` must be a valid utility statement.
 #[pg_guard]
@@ -167,7 +200,6 @@ unsafe extern "C-unwind" fn before_utility(node: *mut Node) {
             NodeTag::T_SecLabelStmt => label::before_statement(node.cast()),
             NodeTag::T_CreatePublicationStmt | NodeTag::T_AlterPublicationStmt => check_publication(node),
             NodeTag::T_VacuumStmt => compat::stop_prefetch(),
-            NodeTag::T_TransactionStmt | NodeTag::T_VariableShowStmt | NodeTag::T_VariableSetStmt => {}
             _ => workers::hold_for_statement(node),
         }
     }

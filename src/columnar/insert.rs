@@ -4,7 +4,7 @@ use super::key::{Item, RowNumber};
 use super::row::{self, First};
 use super::slot::{self, System};
 use super::store::Store;
-use super::{numbers, pressure, tid, write_buffer};
+use super::{numbers, pressure, tid, transaction, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::relation::FileId;
 use crate::pg::snapshot::Snap;
@@ -43,6 +43,7 @@ pub fn forget_progress() {
 
 /// Counts a row and decides whether it goes through a buffer; returns the number of stripes written so far if so.
 fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
+    transaction::touch();
     // SAFETY: an INSERT runs inside a transaction.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
     PROGRESS.with_borrow_mut(|map| {

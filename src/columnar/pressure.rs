@@ -5,6 +5,7 @@
 //! what it has moved, and at the end of a pass also what turned out not to be there any more, because it was rolled
 //! back or deleted. So a count is an estimate that mends itself; nothing but delays depends on it.
 
+use super::transaction;
 use crate::monitor::counters::{self, Counter};
 use crate::monitor::metrics::MetricRow;
 use crate::pg::Rel;
@@ -126,6 +127,7 @@ pub fn admit(table: Rel, cid: pg_sys::CommandId) {
     if table.is_temporary() {
         return;
     }
+    transaction::touch();
     let key = key(table.oid());
     if ADMITTED.get() != Some(cid) {
         ADMITTED.set(Some(cid));

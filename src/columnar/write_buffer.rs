@@ -11,7 +11,7 @@ use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
 use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{insert, metapage, stripe};
+use super::{insert, metapage, stripe, transaction};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::relation::FileId;
@@ -113,6 +113,7 @@ pub struct Pushed {
 
 /// Reserves an interval and starts a buffer for it; returns its position.
 fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, stripes_before: usize) -> usize {
+    transaction::touch();
     let store = Store::open_for_write(table);
     let options = Options::of(table);
     let whole = u64::from(options.stripe_row_limit()).div_ceil(ROWS_PER_BLOCK) as u32;

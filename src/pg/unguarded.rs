@@ -15,6 +15,10 @@ unsafe extern "C-unwind" {
         access: pg_sys::ExecScanAccessMtd,
         recheck: pg_sys::ExecScanRecheckMtd,
     ) -> *mut pg_sys::TupleTableSlot;
+    /// Finds a relation by its OID, null if it is not there, and counts a reference (utils/relcache.h).
+    pub fn RelationIdGetRelation(relation: pg_sys::Oid) -> pg_sys::Relation;
+    /// Gives a reference back (utils/relcache.h).
+    pub fn RelationClose(relation: pg_sys::Relation);
     /// Prepares a query for execution (executor/executor.h).
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     /// Completes a query: fires AFTER triggers (executor/executor.h).

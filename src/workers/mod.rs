@@ -22,6 +22,7 @@ mod sql;
 pub mod watch;
 mod watcher;
 
+pub use crate::pg::server::utility::may_claim as may_need_database_alone;
 pub use clock::now;
 pub use hold::hold_for_statement;
 

@@ -13,7 +13,7 @@ use super::encoding::{EncodingError, Limits, StripeWriter};
 use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{columns, pressure, write_buffer};
+use super::{columns, pressure, transaction, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
@@ -69,6 +69,7 @@ fn set_progress(table: Rel, progress: Progress) {
 /// for row locks can then tell the mover's.
 fn publish() -> Result<(), OrochiError> {
     if PUBLISHED.with_borrow(Vec::is_empty) {
+        transaction::touch();
         // SAFETY: the mover runs in a transaction.
         let guard = mover_xids::publish(unsafe { pg_sys::GetCurrentTransactionId() })
             .map_err(|error| OrochiError::Internal(error.to_string()))?;

@@ -37,6 +37,15 @@ pub unsafe fn claim(statement: *mut pg_sys::Node, extension: &CStr) -> Option<pg
     }
 }
 
+/// True for the kinds of statement that [`claim`] looks into.
+pub fn may_claim(tag: pg_sys::NodeTag) -> bool {
+    use pg_sys::NodeTag::*;
+    matches!(
+        tag,
+        T_DropdbStmt | T_AlterDatabaseStmt | T_RenameStmt | T_CreatedbStmt | T_AlterExtensionStmt | T_DropStmt
+    )
+}
+
 /// The current database, if `name` is the extension's. Who neither owns the database nor is a superuser cannot own the
 /// extension.
 ///
