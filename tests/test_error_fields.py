@@ -49,15 +49,14 @@ def database(shared_server):
     return shared_server
 
 
-@pytest.mark.parametrize("parallel", [0, 2])
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_fields(database, name, parallel):
+def test_fields(database, name):
     """Every field of the ERROR is that of a heap's, but for the name of the table."""
     def fields(table):
         connection = database.connect("fields")
         with connection.cursor() as cursor:
-            cursor.execute(f"SET max_parallel_workers_per_gather = {parallel}; SET max_parallel_maintenance_workers = {parallel};"
-                           " SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+            # What a worker raises reaches the leader wherever it happens to be, so the context is not always the same.
+            cursor.execute("SET max_parallel_workers_per_gather = 0; SET max_parallel_maintenance_workers = 0")
             with pytest.raises(psycopg2.Error) as raised:
                 cursor.execute(STATEMENTS[name].format(table))
         connection.close()
