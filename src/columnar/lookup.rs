@@ -1,10 +1,10 @@
 //! Finding a row by its number under any kind of snapshot (docs/storage.md, "Visibility").
 
 use super::key::{Item, KeyRange, RowNumber};
-use super::row;
 use super::store::{Store, Stored};
 use super::stripe::{self, OpenStripe};
 use super::write_buffer;
+use super::{mover, row};
 use crate::columnar::encoding::Position;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{Horizon, newer};
@@ -25,6 +25,8 @@ pub enum Found {
 /// What the row space says about one row number.
 struct Marks {
     row: Option<Stored>,
+    /// A row that the snapshot does not see, and that is in no stripe.
+    gone: bool,
     /// A mark that the metadata snapshot sees. It also counts against a row of the row store: an old snapshot sees the row there
     /// although the mover has moved it since, and its own transaction may then have deleted it from the stripe.
     dead: bool,
@@ -43,6 +45,12 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     if let Some(first) = &marks.row {
         return Some(Found::Row(row::tuple(store, row, first).or_raise()));
     }
+    if marks.gone {
+        if kind == Kind::Dirty {
+            snapshot.report_dirty(pg_sys::InvalidTransactionId, pg_sys::InvalidTransactionId);
+        }
+        return None;
+    }
     let found = match kind {
         Kind::Dirty => find_dirty(store, row, snapshot)?,
         _ => {
@@ -56,8 +64,18 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     Some(found)
 }
 
+/// True if the mover has not moved a row, so that no stripe has to be looked at. A loop that updates one row leaves a version
+/// behind each time, and meets them all through the indexes until its transaction ends.
+fn stays_in_row_store(store: &Store, row: RowNumber, stored: &Stored) -> bool {
+    let ours = stored.pinned.is_ours() && !mover::has_moved();
+    if ours {
+        store.note_in_progress(row);
+    }
+    ours || stored.pinned.never_moved()
+}
+
 fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Marks {
-    let mut marks = Marks { row: None, dead: false, deleter: None };
+    let mut marks = Marks { row: None, gone: false, dead: false, deleter: None };
     let mut items = store.scan(KeyRange::row(row), snapshot);
     while let Some(stored) = items.next_any() {
         match stored.item {
@@ -69,6 +87,7 @@ fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Mark
                     return marks;
                 }
             }
+            Item::Row { row, part: 0 } => marks.gone |= stays_in_row_store(store, row, &stored),
             Item::Dead(_) => match kind {
                 Kind::Mvcc => marks.dead |= stored.visible(),
                 Kind::Dirty => {
@@ -152,7 +171,7 @@ pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
 /// whatever said that the row is dead is gone itself: core has then told the standbys when it removed that.
 pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
     use pg_sys::HTSV_Result::HEAPTUPLE_DEAD;
-    if write_buffer::covers(store.table(), row) {
+    if write_buffer::covers(store.table(), row) || store.is_in_progress(row) {
         return None;
     }
     let mut removed_by = pg_sys::InvalidTransactionId;

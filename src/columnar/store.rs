@@ -1,13 +1,13 @@
 //! A table's companion, opened: insertion and range reading of its tuples.
 
-use super::key::{Item, Key, KeyRange};
+use super::key::{Item, Key, KeyRange, RowNumber};
 use crate::pg::error::OrochiError;
 use crate::pg::keyscan::{KeyScan, contains};
 use crate::pg::snapshot::Snap;
 use crate::pg::tuple::{Pinned, TupleBuffer, companion_indexes};
 use crate::pg::{OpenRel, Rel, externs, heap};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     static TUPLE: RefCell<TupleBuffer> = RefCell::new(TupleBuffer::default());
@@ -18,9 +18,21 @@ pub struct Store {
     indexes: Vec<OpenRel>,
     companion: OpenRel,
     table: Rel,
+    /// The row that was last found to be inserted or deleted by the current transaction.
+    in_progress: Cell<Option<RowNumber>>,
 }
 
 impl Store {
+    /// Notes that the current transaction has inserted or deleted a row.
+    pub fn note_in_progress(&self, row: RowNumber) {
+        self.in_progress.set(Some(row));
+    }
+
+    /// True if the row is the one last noted. It is for questions that follow at once, within the same command.
+    pub fn is_in_progress(&self, row: RowNumber) -> bool {
+        self.in_progress.get() == Some(row)
+    }
+
     /// Opens the companion for reading; `None` if the table has none, and so no rows.
     pub fn open(table: Rel) -> Option<Self> {
         Self::open_with(table, pg_sys::AccessShareLock)
@@ -58,7 +70,7 @@ impl Store {
         if indexes.is_empty() {
             OrochiError::Internal(format!("companion of columnar table \"{}\" has no index", table.name())).raise();
         }
-        Some(Self { indexes, companion, table })
+        Some(Self { indexes, companion, table, in_progress: Cell::new(None) })
     }
 
     /// Lets go of the relations without closing them: after an ERROR the resource owner has done so.

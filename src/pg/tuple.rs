@@ -1,7 +1,7 @@
 //! Companion tuples: building them, and reading them while their page is pinned.
 
 use super::horizon::Horizon;
-use super::{OpenRel, Rel};
+use super::{OpenRel, Rel, heap};
 use pgrx::pg_sys;
 
 /// Bytes of a companion tuple before its payload: header (24), chunk_id, chunk_seq, varlena header.
@@ -123,6 +123,14 @@ impl Pinned {
         let rolled_back = u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_INVALID;
         let at = |tid| pgrx::itemptr::item_pointer_get_both(tid);
         rolled_back || at(header.t_ctid) != at(self.tid())
+    }
+
+    /// True if the current transaction, or a subtransaction that is not rolled back, inserted or deleted the tuple.
+    pub fn is_ours(&self) -> bool {
+        let header = self.header();
+        let xids = [self.xmin(), heap::update_xid(header)];
+        // SAFETY: a pure test.
+        xids.into_iter().any(|xid| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid) })
     }
 
     /// State of the tuple for VACUUM.

@@ -78,6 +78,11 @@ fn publish() -> Result<(), OrochiError> {
     Ok(())
 }
 
+/// True if the current transaction has moved rows.
+pub fn has_moved() -> bool {
+    PUBLISHED.with_borrow(|published| !published.is_empty())
+}
+
 /// The transaction is over.
 pub fn release_published() {
     PUBLISHED.with_borrow_mut(Vec::clear);
