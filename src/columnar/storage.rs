@@ -5,7 +5,7 @@ use super::store::Store;
 use super::{insert, metapage, slot, stripe, write_buffer};
 use crate::pg::error::OrRaise;
 use crate::pg::snapshot::Snap;
-use crate::pg::{OpenRel, Rel, compat};
+use crate::pg::{OpenRel, Rel, compat, values};
 use pgrx::pg_sys;
 
 /// Bytes of a fork as the rest of PostgreSQL should see it: the main fork has virtual blocks.
@@ -157,12 +157,15 @@ pub unsafe fn rewrite(old: Rel, new: Rel, index: pg_sys::Relation) -> f64 {
     let (cid, xid) = unsafe { (pg_sys::GetCurrentCommandId(true), pg_sys::GetCurrentFullTransactionId().value) };
     metapage::set_rewrite_xid(new, xid);
     let Some(store) = Store::open(old) else { return 0.0 };
-    let slot = slot::OwnSlot::new(&store);
+    let (slot, whole) = (slot::OwnSlot::new(&store), slot::OwnSlot::new(&store));
     let mut rows = 0.0;
     let mut take = || {
         pgrx::check_for_interrupts!();
         // SAFETY: the slot holds a row; both tables have the same row type.
-        unsafe { insert::insert(new, slot.raw(), cid) };
+        unsafe {
+            complete(slot.raw(), whole.raw());
+            insert::insert(new, whole.raw(), cid);
+        }
         rows += 1.0;
     };
     if index.is_null() {
@@ -184,6 +187,24 @@ pub unsafe fn rewrite(old: Rel, new: Rel, index: pg_sys::Relation) -> f64 {
     }
     write_buffer::settle(new);
     rows
+}
+
+/// Stores the row of one slot in the other with a value for every column, and nothing for dropped ones. Rows from before ADD
+/// COLUMN are shorter and have the column's default from the catalog, which forgets it when the table has been rewritten.
+///
+/// # Safety
+/// Both slots must be of the table's row type; `from` must hold a row, which `to` refers to.
+unsafe fn complete(from: *mut pg_sys::TupleTableSlot, to: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's promise; both arrays have as many members as the row type has attributes.
+    unsafe {
+        pg_sys::slot_getallattrs(from);
+        pg_sys::ExecClearTuple(to);
+        for (column, attribute) in values::attributes((*from).tts_tupleDescriptor).iter().enumerate() {
+            *(*to).tts_isnull.add(column) = attribute.attisdropped || *(*from).tts_isnull.add(column);
+            *(*to).tts_values.add(column) = *(*from).tts_values.add(column);
+        }
+        pg_sys::ExecStoreVirtualTuple(to);
+    }
 }
 
 /// Gives a table its companion if core did not, because the heap that it was before had none.

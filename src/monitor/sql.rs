@@ -10,8 +10,8 @@ fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Runs all health checks.
-#[pg_extern(volatile, parallel_restricted)]
+/// Runs all health checks. Some run in a subtransaction, which a parallel query does not allow.
+#[pg_extern(volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
 fn health() -> TableIterator<
     'static,
