@@ -25,18 +25,14 @@ wrote into stripes is printed as well, for rows that it leaves to the row store 
 
 import argparse
 import base64
-import os
 import random
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from harness import process, settings  # noqa: E402
-from harness.server import Installation, Server  # noqa: E402
+from harness import process, scratch, settings  # noqa: E402
 
 #: MB.
 BAR = 1024
@@ -244,13 +240,8 @@ def main():
         "scattered": (lambda path: write_scattered(path, arguments.scattered_rows), [scattered(arguments.scattered_rows)]),
     }
     only = arguments.only.split(",") if arguments.only else list(cases)
-    root = Path(tempfile.mkdtemp(prefix="orochi-memory-", dir=settings.RUN_DIR))
-    root.chmod(0o755)
-    server = Server(Installation(os.environ.get("PG_CONFIG", "/usr/lib/postgresql/15/bin/pg_config")), config=CONFIG, name="memory")
     met = True
-    try:
-        server.init().start()
-        server.query("CREATE EXTENSION orochi")
+    with scratch.server_and_directory("memory", CONFIG) as (server, root):
         print(f"{'case':15} {'statement':26} {'MB':>7} {'VmHWM':>7} {'seconds':>9}   bar for columnar: at most {BAR} MB", flush=True)
         for name in only:
             write, of_file = cases[name]
@@ -260,9 +251,6 @@ def main():
             for case in of_file:
                 met &= measure(server, case, path)
             path.unlink()
-    finally:
-        server.destroy()
-        shutil.rmtree(root, ignore_errors=True)
     if not met:
         sys.exit(1)
 

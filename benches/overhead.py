@@ -22,12 +22,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from harness import process, settings  # noqa: E402
-from harness.server import Installation, Server  # noqa: E402
+from harness import process, scratch, settings  # noqa: E402
+from harness.server import Server  # noqa: E402
 
 BAR = 1.01
 ACCOUNTS = 10_000
@@ -177,15 +176,11 @@ def main():
     arguments = parser.parse_args()
     if not shutil.which("valgrind"):
         sys.exit("valgrind is missing")
-    root = Path(tempfile.mkdtemp(prefix="orochi-overhead-", dir=settings.RUN_DIR))
-    process.give_away(root)
-    try:
-        installation = Installation(os.environ.get("PG_CONFIG", "/usr/lib/postgresql/15/bin/pg_config"))
+    with scratch.directory("overhead") as root:
+        installation = scratch.installation()
         clusters(installation, root)
         if not measure(installation, root, arguments):
             sys.exit(1)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ Exits with 1 if a ratio misses its bar (at the small size, by more than its marg
 """
 
 import argparse
-import os
 import random
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from harness import process, settings  # noqa: E402
-from harness.server import Installation, Server  # noqa: E402
+from harness import scratch, settings  # noqa: E402
 
 CLIENTS = 4
 SIDES = ("heap", "columnar")
@@ -182,19 +178,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=2, help="COPY, per side")
     parser.add_argument("--only", help="comma-separated: select, insert, update, delete, copy")
     arguments = parser.parse_args()
-    pg_config = os.environ.get("PG_CONFIG", "/usr/lib/postgresql/15/bin/pg_config")
-    server = Server(Installation(pg_config), config=CONFIG, name="writes").init()
-    directory = Path(tempfile.mkdtemp(prefix="orochi-writes-", dir=settings.RUN_DIR))
-    process.give_away(directory)
-    directory.chmod(0o755)
-    try:
-        server.start()
-        server.query("CREATE EXTENSION orochi")
+    with scratch.server_and_directory("writes", CONFIG) as (server, directory):
         if not measure(server, directory, arguments):
             sys.exit(1)
-    finally:
-        server.destroy()
-        subprocess.run(["rm", "-rf", str(directory)], check=False)
 
 
 if __name__ == "__main__":

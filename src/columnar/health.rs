@@ -12,7 +12,7 @@ const OLD_SNAPSHOT: &str = "1 hour";
 
 /// Adds the rows of this subsystem. Registered in `_PG_init`.
 pub fn check(rows: &mut Vec<HealthRow>) {
-    let tables = query::<pg_sys::Oid>(if server::in_recovery() { LOGGED_TABLES } else { TABLES });
+    let tables = query::<pg_sys::Oid>(&format!("{TABLES} {}", if server::in_recovery() { PERMANENT } else { OURS }));
     rows.push(HealthRow::new("columnar tables", Status::Ok, format!("The database has {}.", tables.len())));
     for (oid, name) in tables {
         match subtransaction::attempt(|| backlog(oid, &name)) {
@@ -41,11 +41,11 @@ pub fn check(rows: &mut Vec<HealthRow>) {
 }
 
 const TABLES: &str = "SELECT c.oid, c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname = 'columnar' AND c.relkind IN ('r', 'm') \
-    AND (c.relpersistence <> 't' OR pg_catalog.pg_table_is_visible(c.oid))";
-const LOGGED_TABLES: &str = "SELECT c.oid, c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname = 'columnar' AND c.relkind IN ('r', 'm') \
-    AND c.relpersistence = 'p'";
+    JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname = 'columnar' AND c.relkind IN ('r', 'm')";
+/// Not the temporary tables of other sessions.
+const OURS: &str = "AND (c.relpersistence <> 't' OR pg_catalog.pg_table_is_visible(c.oid))";
+/// What a standby has the files of.
+const PERMANENT: &str = "AND c.relpersistence = 'p'";
 const OLD_SNAPSHOTS: &str = "SELECT pid, (pg_catalog.now() - xact_start)::text FROM pg_catalog.pg_stat_activity \
     WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend' AND xact_start < pg_catalog.now() -";
 /// Publications with columnar tables, whatever brings them in: all tables, a schema, a partitioned table above them, or a table

@@ -287,10 +287,7 @@ pub fn covers(table: Rel, row: RowNumber) -> bool {
 /// Writes what a command of the current subtransaction has inserted.
 pub fn flush_command(cid: pg_sys::CommandId) {
     let owner = current_subtransaction();
-    while let Some((position, table)) = find(|b| b.owner == owner && b.cid == cid) {
-        flush_opening(position, table);
-    }
-    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.owner != owner || b.cid != cid));
+    flush(|b| b.owner == owner && b.cid == cid);
 }
 
 /// Writes everything that belongs to the current subtransaction.
@@ -299,10 +296,15 @@ pub fn flush_current() {
         return;
     }
     let owner = current_subtransaction();
-    while let Some((position, table)) = find(|b| b.owner == owner) {
+    flush(|b| b.owner == owner);
+}
+
+/// Writes the buffers that meet a condition, and is done with them.
+fn flush(condition: impl Fn(&Buffer) -> bool) {
+    while let Some((position, table)) = find(&condition) {
         flush_opening(position, table);
     }
-    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| b.owner != owner));
+    BUFFERS.with_borrow_mut(|buffers| buffers.retain(|b| !condition(b)));
 }
 
 /// Writes everything, as far as a parallel query has to see it.

@@ -32,11 +32,7 @@ pub fn attempt<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
 
 fn failure(caught: CaughtError) -> Failure {
     use PgSqlErrorCode::{ERRCODE_ADMIN_SHUTDOWN, ERRCODE_QUERY_CANCELED};
-    let found = match &caught {
-        CaughtError::PostgresError(report)
-        | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic { ereport: report, .. } => Failure::from(report),
-    };
+    let found = Failure::from(&caught);
     if [ERRCODE_QUERY_CANCELED, ERRCODE_ADMIN_SHUTDOWN].contains(&found.sqlstate) {
         caught.rethrow();
     }

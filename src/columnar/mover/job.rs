@@ -62,7 +62,7 @@ fn run(context: &JobContext) -> Result<JobReport, JobError> {
         report.work_done += steps as u64;
         report.more |= steps == STEPS;
         RESTS.with_borrow_mut(|rests| match rest {
-            Some(changes) => rests.insert(table.oid, Rest { changes, until: Instant::now() + LOOK_AGAIN }),
+            Some(rest) => rests.insert(table.oid, rest),
             None => rests.remove(&table.oid),
         });
         if context.should_stop() {
@@ -82,8 +82,9 @@ fn rests(table: &Table) -> bool {
     })
 }
 
-/// Works on one table; returns the number of steps, and what to note if the table is to be left alone.
-fn move_rows(context: &JobContext, table: &Table) -> (usize, Option<Option<i64>>) {
+/// Works on one table; returns the number of steps, and why the table is to be left alone afterwards if it is.
+fn move_rows(context: &JobContext, table: &Table) -> (usize, Option<Rest>) {
+    let rest = |changes| Some(Rest { changes, until: Instant::now() + LOOK_AGAIN });
     let what = format!("moving rows of table \"{}\"", table.name);
     for steps in 0..STEPS {
         if context.should_stop() {
@@ -92,10 +93,10 @@ fn move_rows(context: &JobContext, table: &Table) -> (usize, Option<Option<i64>>
         match context.attempt(&what, || one_step(table.oid)) {
             Some(Outcome::More) => context.progress(),
             Some(Outcome::Busy) => return (steps, None),
-            Some(Outcome::Done) => return (steps, Some(Some(table.changes))),
+            Some(Outcome::Done) => return (steps, rest(Some(table.changes))),
             None => {
                 counters::add(Counter::MoverErrors, 1);
-                return (steps, Some(None));
+                return (steps, rest(None));
             }
         }
     }

@@ -154,6 +154,16 @@ impl From<&ErrorReportWithLevel> for Failure {
     }
 }
 
+impl From<&CaughtError> for Failure {
+    fn from(caught: &CaughtError) -> Self {
+        match caught {
+            CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic { ereport: report, .. } => report.into(),
+        }
+    }
+}
+
 /// Memory of the pieces of work of a worker; emptied after each.
 pub struct WorkMemory(pg_sys::MemoryContext);
 
@@ -191,8 +201,8 @@ pub fn attempt<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     // SAFETY: reads the current context, which outlives transactions in a worker.
     let memory = unsafe { pg_sys::CurrentMemoryContext };
     let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(|caught| Err(failure(&caught)))
-        .catch_rust_panic(|caught| Err(failure(&caught)))
+        .catch_others(|caught| Err(Failure::from(&caught)))
+        .catch_rust_panic(|caught| Err(Failure::from(&caught)))
         .execute();
     if result.is_err() {
         recover();
@@ -200,14 +210,6 @@ pub fn attempt<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
         unsafe { pg_sys::MemoryContextSwitchTo(memory) };
     }
     result
-}
-
-fn failure(caught: &CaughtError) -> Failure {
-    match caught {
-        CaughtError::PostgresError(report)
-        | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic { ereport: report, .. } => report.into(),
-    }
 }
 
 /// Aborts the open transaction, if there is one.
