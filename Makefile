@@ -31,11 +31,12 @@ install: ## build the extension and install it into PG_CONFIG's server
 	@scripts/install
 
 test: ## every test of ours, on PG_CONFIG's server
-	@scripts/test all
 ifeq ($(OROCHI_TEST_18),1)
 	@scripts/setup source-build
 	@scripts/build-postgres 18
-	@PG_CONFIG=$(pg18) scripts/test all
+	@OROCHI_MORE_PG_CONFIGS=$(pg18) scripts/test all
+else
+	@scripts/test all
 endif
 
 check-unit: ## only the tests that cargo runs
