@@ -97,7 +97,8 @@ def session_with_table(server, database):
     session = server.connect(database)
     with session.cursor() as cursor:
         cursor.execute(f"CREATE TABLE t ({COLUMNS}) USING columnar")
-        cursor.execute("SET orochi.row_store_rows = 0; SET orochi.stripe_row_limit = 5000")
+        # An option of the table, so that the mover has nothing to merge.
+        cursor.execute("SELECT orochi.columnar_set_options('t'::regclass, stripe_row_limit => 5000); SET orochi.row_store_rows = 0")
         cursor.execute(f"INSERT INTO t SELECT {VALUES} FROM generate_series(1, {ROWS}) i")
         cursor.execute("INSERT INTO t (id) SELECT NULL FROM generate_series(1, 3000)")
         cursor.execute("SET orochi.row_store_rows = 1000000")
