@@ -5,7 +5,7 @@ use super::store::{Store, Stored};
 use super::stripe::{self, OpenStripe};
 use super::write_buffer;
 use super::{mover, row};
-use crate::columnar::encoding::Position;
+use crate::columnar::encoding::{Position, StripeMeta};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{Horizon, newer};
 use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
@@ -111,26 +111,21 @@ fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Mark
 }
 
 /// Finds a stripe row for a dirty snapshot, reporting an in-progress stripe or reservation that covers it.
+///
+/// Transactions end meanwhile. One that was in progress when the committed state was read may have ended before its reservation is
+/// looked at, so the committed state is read again before a row counts as missing.
 fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
-    snapshot.report_dirty(pg_sys::InvalidTransactionId, pg_sys::InvalidTransactionId);
-    if let Some((stripe, at)) = stripe::find_row(store, row, Snap::latest()).or_raise() {
-        return Some(Found::Stripe(stripe, at));
-    }
-    let mut dirty = DirtySnapshot::new();
-    let mut candidates = Vec::new();
-    for range in KeyRange::stripes_covering(row.block()) {
-        let mut items = store.scan(range, Snap::any());
-        while let Some(stored) = items.next_any() {
-            let seen = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible);
-            if let Some(stored) = seen {
-                let meta = stripe::parse_meta(store, &stored).or_raise();
-                if meta.first_row <= row.0 && row.0 <= meta.last_row {
-                    candidates.push((meta, dirty.inserter()));
-                }
-            }
-        }
-    }
-    for (meta, inserter) in candidates {
+    let committed = || {
+        snapshot.report_dirty(pg_sys::InvalidTransactionId, pg_sys::InvalidTransactionId);
+        let found = stripe::find_row(store, row, Snap::latest()).or_raise();
+        found.map(|(stripe, at)| Found::Stripe(stripe, at))
+    };
+    committed().or_else(|| find_in_progress(store, row, snapshot)).or_else(committed)
+}
+
+/// Finds a row that a transaction in progress holds in memory or has written into a stripe, and reports the transaction.
+fn find_in_progress(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
+    for (meta, inserter) in dirty_stripes(store, row) {
         if meta.open {
             if let Some(xid) = inserter {
                 snapshot.report_dirty(xid, pg_sys::InvalidTransactionId);
@@ -145,6 +140,24 @@ fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
         }
     }
     None
+}
+
+/// Stripes and reservations whose interval has the row, committed or in progress, each with its inserter if that is in progress.
+/// They are looked at one after the other, not as of one moment.
+fn dirty_stripes(store: &Store, row: RowNumber) -> Vec<(StripeMeta, Option<pg_sys::TransactionId>)> {
+    let mut dirty = DirtySnapshot::new();
+    let mut found = Vec::new();
+    for range in KeyRange::stripes_covering(row.block()) {
+        let mut items = store.scan(range, Snap::any());
+        while let Some(stored) = items.next_any() {
+            let Some(seen) = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible) else { continue };
+            let meta = stripe::parse_meta(store, &seen).or_raise();
+            if meta.first_row <= row.0 && row.0 <= meta.last_row {
+                found.push((meta, dirty.inserter()));
+            }
+        }
+    }
+    found
 }
 
 /// True if the snapshot sees the row version.
@@ -201,33 +214,17 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
     (dead_mark || never_moved || !covered_by_any_stripe(store, row)).then_some(removed_by)
 }
 
-/// True if some stripe tuple that is not dead, or an open reservation, may hold the row.
+/// True if some stripe tuple that is not dead, or an open reservation, may hold the row. The committed state is read again at the
+/// end, as in [`find_dirty`].
 fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
-    if stripe::find_row(store, row, Snap::latest()).or_raise().is_some() {
-        return true;
-    }
-    let mut dirty = DirtySnapshot::new();
-    for range in KeyRange::stripes_covering(row.block()) {
-        let mut items = store.scan(range, Snap::any());
-        while let Some(stored) = items.next_any() {
-            let Some(seen) = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible) else { continue };
-            let meta = stripe::parse_meta(store, &seen).or_raise();
-            if row.0 < meta.first_row || meta.last_row < row.0 {
-                continue;
-            }
-            if meta.open {
-                if dirty.inserter().is_some() {
-                    return true;
-                }
-                continue;
-            }
-            let stripe = stripe::open(store, meta).or_raise();
-            if stripe.find(store, row).or_raise().is_some() {
-                return true;
-            }
-        }
-    }
-    false
+    let committed = || stripe::find_row(store, row, Snap::latest()).or_raise().is_some();
+    let in_progress = || {
+        dirty_stripes(store, row).into_iter().any(|(meta, inserter)| match meta.open {
+            true => inserter.is_some(),
+            false => stripe::open(store, meta).or_raise().find(store, row).or_raise().is_some(),
+        })
+    };
+    committed() || in_progress() || committed()
 }
 
 /// The error for a row that must be there and is not.
