@@ -238,7 +238,7 @@ def test_many_small_statements(server, database):
         for table in ("h_m", "c_m"):
             ok(session, f"INSERT INTO {table} VALUES ({number}, 0)")
             if number % 100 == 50:
-                ok(session, f"INSERT INTO {table} SELECT {number} * 1000000 + i, 1 FROM generate_series(1, 1500) i")
+                ok(session, f"INSERT INTO {table} SELECT {number}::bigint * 1000000 + i, 1 FROM generate_series(1, 1500) i")
             if number % 7 == 0:
                 ok(session, f"UPDATE {table} SET v = v + 1 WHERE id BETWEEN {number - 10} AND {number}")
     ok(session, "COMMIT")
