@@ -71,7 +71,8 @@ def test_mover_under_fire(make_server, copies):
 
 
 def _config():
-    config = {"log_lock_waits": "on", "deadlock_timeout": f"{LOCK_WAIT_MS}ms", "max_connections": "80"}
+    # Old snapshots on the replica hold its replay up; it has to find the WAL when it goes on.
+    config = {"log_lock_waits": "on", "deadlock_timeout": f"{LOCK_WAIT_MS}ms", "max_connections": "80", "wal_keep_size": "8GB"}
     if settings.COLUMNAR:
         config["orochi.mover_naptime_ms"] = "50"
     return config
