@@ -120,23 +120,27 @@ fn find_dirty(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
         let found = stripe::find_row(store, row, Snap::latest()).or_raise();
         found.map(|(stripe, at)| Found::Stripe(stripe, at))
     };
-    committed().or_else(|| find_in_progress(store, row, snapshot)).or_else(committed)
+    let in_progress = || {
+        let (found, inserter) = find_in_progress(store, row)?;
+        snapshot.report_dirty(inserter.unwrap_or(pg_sys::InvalidTransactionId), pg_sys::InvalidTransactionId);
+        Some(found)
+    };
+    committed().or_else(in_progress).or_else(committed)
 }
 
-/// Finds a row that a transaction in progress holds in memory or has written into a stripe, and reports the transaction.
-fn find_in_progress(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
+/// Finds a row that a transaction in progress holds in memory or has written into a stripe, with that transaction; or one in a stripe
+/// that has been committed since.
+fn find_in_progress(store: &Store, row: RowNumber) -> Option<(Found, Option<pg_sys::TransactionId>)> {
     for (meta, inserter) in dirty_stripes(store, row) {
         if meta.open {
-            if let Some(xid) = inserter {
-                snapshot.report_dirty(xid, pg_sys::InvalidTransactionId);
-                return Some(Found::Reserved);
+            if inserter.is_some() {
+                return Some((Found::Reserved, inserter));
             }
             continue;
         }
         let stripe = stripe::open(store, meta).or_raise();
         if let Some(at) = stripe.find(store, row).or_raise() {
-            snapshot.report_dirty(inserter.unwrap_or(pg_sys::InvalidTransactionId), pg_sys::InvalidTransactionId);
-            return Some(Found::Stripe(stripe, at));
+            return Some((Found::Stripe(stripe, at), inserter));
         }
     }
     None
@@ -152,7 +156,7 @@ fn dirty_stripes(store: &Store, row: RowNumber) -> Vec<(StripeMeta, Option<pg_sy
         while let Some(stored) = items.next_any() {
             let Some(seen) = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible) else { continue };
             let meta = stripe::parse_meta(store, &seen).or_raise();
-            if meta.first_row <= row.0 && row.0 <= meta.last_row {
+            if meta.contains(row.0) {
                 found.push((meta, dirty.inserter()));
             }
         }
@@ -218,13 +222,7 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
 /// end, as in [`find_dirty`].
 fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
     let committed = || stripe::find_row(store, row, Snap::latest()).or_raise().is_some();
-    let in_progress = || {
-        dirty_stripes(store, row).into_iter().any(|(meta, inserter)| match meta.open {
-            true => inserter.is_some(),
-            false => stripe::open(store, meta).or_raise().find(store, row).or_raise().is_some(),
-        })
-    };
-    committed() || in_progress() || committed()
+    committed() || find_in_progress(store, row).is_some() || committed()
 }
 
 /// The error for a row that must be there and is not.
