@@ -96,3 +96,29 @@ def test_read_only_transactions_change_nothing(server):
     for call in ("columnar_compact_step('t'::regclass)", "columnar_set_options('t'::regclass, compression => 'zstd')"):
         done = server.psql(f"BEGIN READ ONLY; SELECT orochi.{call}", database="mover", check=False)
         assert "in a read-only transaction" in done.stderr, done.stderr
+
+
+def test_lookups_pass_over_what_the_mover_leaves_behind(server):
+    """Each move leaves a dead stripe behind; VACUUM looks rows up one by one and must not meet all of them each time."""
+    connection = server.connect("mover")
+    with connection.cursor() as cursor:
+        cursor.execute("SET orochi.row_store_rows = 100; CREATE TABLE t (k int PRIMARY KEY) USING columnar")
+        for turn in range(150):
+            cursor.execute("INSERT INTO t SELECT %s * 50 + i FROM generate_series(1, 50) i", (turn,))
+            cursor.execute("CALL orochi.columnar_compact('t')")
+        cursor.execute("DELETE FROM t WHERE k % 3 > 0")
+        cursor.execute("CALL orochi.columnar_compact('t')")
+        before = _pages(cursor)
+        cursor.execute("VACUUM t")
+        touched = _pages(cursor) - before
+    connection.close()
+    # About 25 for each of 5,000 dead rows; without regard to dead stripes it was more than 1,000.
+    assert 5000 < touched < 100 * 5000, touched
+
+
+def _pages(cursor):
+    """Pages of the companion of table t that were touched so far."""
+    cursor.execute("SELECT pg_stat_force_next_flush()")
+    cursor.execute("SELECT pg_sleep(0.1)")
+    cursor.execute("SELECT toast_blks_hit + toast_blks_read + tidx_blks_hit + tidx_blks_read FROM pg_statio_user_tables WHERE relname = 't'")
+    return int(cursor.fetchone()[0])

@@ -187,6 +187,21 @@ pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
 /// Returns the newest transaction that a standby's snapshot must not be older than, or `None` if the row lives. It is invalid if
 /// whatever said that the row is dead is gone itself: core has then told the standbys when it removed that.
 pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
+    let covered = || covered_by_committed_stripe(store, row) || covered_by_new_stripe(store, row);
+    dead_unless_covered(store, row, horizon, covered)
+}
+
+/// As [`dead_to_all`], for a row that none of the stripes has that were committed at some moment since which nothing was moved.
+pub fn unmoved_dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
+    dead_unless_covered(store, row, horizon, || covered_by_new_stripe(store, row))
+}
+
+fn dead_unless_covered(
+    store: &Store,
+    row: RowNumber,
+    horizon: Horizon,
+    covered: impl FnOnce() -> bool,
+) -> Option<pg_sys::TransactionId> {
     use pg_sys::HTSV_Result::HEAPTUPLE_DEAD;
     if write_buffer::covers(store.table(), row) || store.is_in_progress(row) {
         return None;
@@ -215,14 +230,17 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
         }
     }
     drop(items);
-    (dead_mark || never_moved || !covered_by_any_stripe(store, row)).then_some(removed_by)
+    (dead_mark || never_moved || !covered()).then_some(removed_by)
 }
 
-/// True if some stripe tuple that is not dead, or an open reservation, may hold the row. The committed state is read again at the
-/// end, as in [`find_dirty`].
-fn covered_by_any_stripe(store: &Store, row: RowNumber) -> bool {
-    let committed = || stripe::find_row(store, row, Snap::latest()).or_raise().is_some();
-    committed() || find_in_progress(store, row).is_some() || committed()
+fn covered_by_committed_stripe(store: &Store, row: RowNumber) -> bool {
+    stripe::find_row(store, row, Snap::latest()).or_raise().is_some()
+}
+
+/// True if a stripe or reservation of a transaction in progress may hold the row, or one that has been committed meanwhile: the
+/// committed state is read again at the end, as in [`find_dirty`].
+fn covered_by_new_stripe(store: &Store, row: RowNumber) -> bool {
+    find_in_progress(store, row).is_some() || covered_by_committed_stripe(store, row)
 }
 
 /// The error for a row that must be there and is not.

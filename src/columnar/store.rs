@@ -178,10 +178,7 @@ impl Store {
 
     /// Fetches one tuple by its TID in the companion.
     pub fn fetch(&self, tid: pg_sys::ItemPointerData, snapshot: Snap) -> Option<Stored> {
-        let pinned = Pinned::fetch(self.companion(), snapshot, tid)?;
-        let (id, seq) = pinned.key()?;
-        let key = Key { id, seq };
-        Some(Stored { item: Item::parse(key)?, key, pinned })
+        Stored::new(Pinned::fetch(self.companion(), snapshot, tid)?)
     }
 }
 
@@ -196,6 +193,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    fn new(pinned: Pinned) -> Option<Self> {
+        let (id, seq) = pinned.key()?;
+        let key = Key { id, seq };
+        Some(Self { item: Item::parse(key)?, key, pinned })
+    }
+
     /// Whether the snapshot of the read sees it.
     #[inline]
     pub fn visible(&self) -> bool {
@@ -213,15 +216,26 @@ pub struct Items<'a> {
 
 impl Items<'_> {
     /// The next tuple that is there at all; [`Stored::visible`] tells whether the snapshot sees it.
+    ///
+    /// Index entries that lead to nothing, or to a dead stripe, are passed over by later scans: every move leaves some behind, and who
+    /// looks for a row has to get past those of its neighbourhood. Entries of dead rows and marks stay until VACUUM takes them, for
+    /// they tell who removed a row.
     #[inline]
     pub fn next_any(&mut self) -> Option<Stored> {
         loop {
             let tid = self.scan.next()?;
-            if let Some(stored) = self.store.fetch(tid, self.snapshot)
-                && contains(&self.range, stored.key)
-            {
-                return Some(stored);
+            let Some(pinned) = Pinned::fetch(self.store.companion(), self.snapshot, tid) else {
+                self.scan.forget_last();
+                continue;
+            };
+            let Some(mut stored) = Stored::new(pinned).filter(|stored| contains(&self.range, stored.key)) else {
+                continue;
+            };
+            if matches!(stored.item, Item::Stripe { .. }) && stored.pinned.is_surely_dead(self.store.companion()) {
+                self.scan.forget_last();
+                continue;
             }
+            return Some(stored);
         }
     }
 

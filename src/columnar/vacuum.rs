@@ -1,5 +1,7 @@
 //! VACUUM of a columnar table: its indexes and its statistics. Core vacuums the companion by itself, the mover makes stripes.
 
+use super::dead_set::DeadSet;
+use super::key::{ROWS_PER_BLOCK, SPARSE_SPAN};
 use super::store::Store;
 use super::{lookup, metapage, storage, tid};
 use crate::pg::error::{OrRaise, OrochiError};
@@ -29,7 +31,7 @@ struct Judge {
     /// How often they have been told.
     times_told: u32,
     /// Stripes that are there now, by first row, with the marks on their rows: most entries are found alive here.
-    stripes: Vec<(Rc<super::stripe::OpenStripe>, super::dead_set::DeadSet)>,
+    stripes: Vec<(Rc<super::stripe::OpenStripe>, DeadSet)>,
 }
 
 impl Judge {
@@ -40,24 +42,35 @@ impl Judge {
             let stripe = super::stripe::open_described(&store, described)?;
             let block = |row| super::key::RowNumber(row).block();
             let (first, last) = (block(stripe.meta.first_row), block(stripe.meta.last_row));
-            let dead = super::dead_set::DeadSet::load(&store, first, last, Snap::latest());
+            let dead = DeadSet::load(&store, first, last, Snap::latest());
             stripes.push((stripe, dead));
         }
         Ok(Some(Self { store, horizon, told: pg_sys::InvalidTransactionId, times_told: 0, stripes }))
     }
 
     fn is_dead(&mut self, row: super::key::RowNumber) -> bool {
-        let candidates = self.stripes.partition_point(|(s, _)| s.meta.first_row <= row.0);
-        // Stripes rarely overlap, so the last one that starts before the row is nearly always the one.
-        for (stripe, dead) in self.stripes[..candidates].iter().rev().take(2) {
-            if stripe.meta.contains(row.0) && !dead.contains(row) && stripe.find(&self.store, row).or_raise().is_some()
-            {
-                return false;
+        let mut marked = false;
+        for (stripe, dead) in self.around(row) {
+            if stripe.meta.contains(row.0) && stripe.find(&self.store, row).or_raise().is_some() {
+                if !dead.contains(row) {
+                    return false;
+                }
+                marked = true;
             }
         }
-        let Some(removed_by) = lookup::dead_to_all(&self.store, row, self.horizon) else { return false };
+        // The lock that VACUUM holds keeps the mover away, so a row that is in none of the stripes can only be in a new one.
+        let look = if marked { lookup::dead_to_all } else { lookup::unmoved_dead_to_all };
+        let Some(removed_by) = look(&self.store, row, self.horizon) else { return false };
         self.tell_standbys(removed_by);
         true
+    }
+
+    /// The stripes that may hold a row, the likeliest first.
+    fn around(&self, row: super::key::RowNumber) -> impl Iterator<Item = &(Rc<super::stripe::OpenStripe>, DeadSet)> {
+        let after = self.stripes.partition_point(|(stripe, _)| stripe.meta.first_row <= row.0);
+        let span = u64::from(SPARSE_SPAN) * ROWS_PER_BLOCK;
+        let candidates = self.stripes.get(..after).unwrap_or_default().iter().rev();
+        candidates.take_while(move |(stripe, _)| row.0 - stripe.meta.first_row <= span)
     }
 
     /// The index logs the removal of entries after asking about them, so this comes first in the WAL.

@@ -64,6 +64,13 @@ impl KeyScan {
             if tid.is_null() { None } else { Some(*tid) }
         }
     }
+
+    /// Says that nobody needs the entry that was returned last: scans pass over it from now on. Only for entries whose tuple is dead
+    /// to all, or gone. On a standby it does nothing.
+    pub fn forget_last(&mut self) {
+        // SAFETY: the scan is open; the flag is looked at by the next call of `next`.
+        unsafe { (*self.scan).kill_prior_tuple = !(*self.scan).xactStartedInRecovery }
+    }
 }
 
 impl Drop for KeyScan {

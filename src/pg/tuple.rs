@@ -133,6 +133,14 @@ impl Pinned {
         xids.into_iter().any(|xid| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid) })
     }
 
+    /// True if the tuple is certainly dead to every snapshot of this server; false if that would take a closer look.
+    pub fn is_surely_dead(&mut self, companion: Rel) -> bool {
+        let alive = pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMAX_INVALID;
+        // SAFETY: the buffer is pinned and the relation open; only hint bits are looked at.
+        u32::from(self.header().t_infomask) & alive != alive
+            && unsafe { pg_sys::HeapTupleIsSurelyDead(&mut self.tuple, pg_sys::GlobalVisTestFor(companion.raw())) }
+    }
+
     /// State of the tuple for VACUUM.
     pub fn vacuum_state(&mut self, horizon: Horizon) -> pg_sys::HTSV_Result::Type {
         use pg_sys::HTSV_Result::{HEAPTUPLE_DEAD, HEAPTUPLE_RECENTLY_DEAD};
