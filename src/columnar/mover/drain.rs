@@ -15,6 +15,9 @@ use crate::settings;
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
+/// Rows that are moved however long that takes, so that every step gets somewhere.
+const AT_LEAST: usize = 64;
+
 /// What a step has done.
 #[derive(Default)]
 pub struct Drained {
@@ -90,8 +93,11 @@ fn write(store: &Store, builder: Builder, taken: &[Taken]) -> Result<(usize, Dur
     let started = Instant::now();
     let mut left = DeleteBitmap::new(meta.row_count).map_err(fail)?;
     let mut skipped = 0;
+    let target = settings::mover_lock_target();
     for (ordinal, row) in taken.iter().enumerate() {
-        if take_out(store, row, cid) {
+        // The batch was too large for how busy the machine is: the rest of it stays, too.
+        let in_time = ordinal < AT_LEAST || started.elapsed() < target;
+        if in_time && take_out(store, row, cid) {
             continue;
         }
         // Somebody else is at the row, so it stays, and the stripe does not have it.

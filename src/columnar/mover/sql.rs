@@ -30,8 +30,11 @@ COMMENT ON FUNCTION orochi.columnar_compact_step(oid) IS
     'does one step of moving rows of a columnar table into stripes; true if there may be more to do';
 CREATE PROCEDURE orochi.columnar_compact(table_name regclass) LANGUAGE plpgsql AS $$
 BEGIN
+    -- Losing the commit of a step in a crash loses the stripe and brings back the rows it took, so nobody has to wait for it.
+    PERFORM set_config('synchronous_commit', 'off', true);
     WHILE orochi.columnar_compact_step(table_name) LOOP
         COMMIT;
+        PERFORM set_config('synchronous_commit', 'off', true);
     END LOOP;
     COMMIT;
 END
