@@ -5,7 +5,7 @@
 Both tables live in one server and take turns of a few seconds, so that whatever else the machine does
 hits both alike; only the ratios mean something. pgbench, 4 clients, prepared statements, one row per
 transaction. Rows that are read, updated and deleted by primary key have been moved into stripes before.
-COPY loads lineitem of TPC-H, made by DuckDB's generator when it can be had, else random rows of its shape.
+COPY loads lineitem of TPC-H, made by tpchgen-cli when it can be had, else random rows of its shape.
 Exits with 1 if a ratio misses its bar (at the small size, by more than its margin).
 """
 
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import tpch  # noqa: E402
 from harness import scratch, settings  # noqa: E402
 
 CLIENTS = 4
@@ -39,12 +40,6 @@ SCRIPTS = {
     "update": "\\set id random({rows} / 2, {rows})\nUPDATE {side} SET amount = amount + 1, changed = now() WHERE id = :id;\n",
     "delete": "\\set n :n + 1\n\\set id :base + :n * {clients} + :client_id\nDELETE FROM {side} WHERE id = :id;\n",
 }
-LINEITEM = """CREATE TABLE {name} (
-    l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL, l_linenumber integer NOT NULL,
-    l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL, l_discount numeric(15,2) NOT NULL,
-    l_tax numeric(15,2) NOT NULL, l_returnflag char(1) NOT NULL, l_linestatus char(1) NOT NULL, l_shipdate date NOT NULL,
-    l_commitdate date NOT NULL, l_receiptdate date NOT NULL, l_shipinstruct char(25) NOT NULL,
-    l_shipmode char(10) NOT NULL, l_comment varchar(44) NOT NULL) USING {method}"""
 WORDS = ("carefully final deposits detect slyly agai furiously express requests haggle blithely pending packages "
          "according to the ironic accounts sleep quickly even theodolites nag").split()
 
@@ -92,18 +87,12 @@ def turns(server, directory, operation, rows, seconds, turn):
 
 
 def lineitem(path, rows):
-    """Writes about `rows` rows of lineitem as CSV and says where they come from."""
-    try:
-        import duckdb  # pylint: disable=import-outside-toplevel
-        database = duckdb.connect()
-        database.execute("INSTALL tpch; LOAD tpch;")
-        database.execute(f"CALL dbgen(sf = {rows / 6_000_000})")
-        database.execute(f"COPY lineitem TO '{path}' (FORMAT csv, HEADER false)")
+    """Writes about `rows` rows of lineitem as CSV with a header, and says where they come from."""
+    if tpch.write("lineitem", rows / 6_000_000, path):
         return "TPC-H"
-    except Exception:  # pylint: disable=broad-except
-        pass
     rng = random.Random(1)
     with open(path, "w", encoding="utf-8") as file:
+        file.write("generated\n")
         for n in range(rows):
             quantity, day = rng.randrange(1, 51), rng.randrange(2400)
             date = [time.strftime("%Y-%m-%d", time.gmtime((8035 + day + rng.randrange(1, 90)) * 86400)) for _ in range(3)]
@@ -125,9 +114,9 @@ def copy(server, directory, rows, rounds):
     best = {}
     for number in range(rounds):
         for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-            server.query(LINEITEM.format(name="lineitem", method=side))
+            server.query(tpch.TABLES["lineitem"].format(side))
             start = time.perf_counter()
-            server.query(f"COPY lineitem FROM '{path}' (FORMAT csv)")
+            server.query(f"COPY lineitem FROM '{path}' (FORMAT csv, HEADER)")
             best[side] = min(best.get(side, 1e9), time.perf_counter() - start)
             count = int(server.scalar("SELECT count(*) FROM lineitem"))
             if count < rows * 0.9:
