@@ -9,7 +9,7 @@ SIZE ?= ci
 export OROCHI_SIZE := $(SIZE)
 MAJOR ?= 18
 pg18 := $(CURDIR)/.build/pg18/bin/pg_config
-single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs
+single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby upgrade docs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed $(single)
