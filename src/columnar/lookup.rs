@@ -10,6 +10,7 @@ use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{Horizon, newer};
 use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
 use pgrx::pg_sys;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 /// Where a row is.
@@ -147,18 +148,32 @@ fn find_in_progress(store: &Store, row: RowNumber) -> Option<(Found, Option<pg_s
 }
 
 /// Stripes and reservations whose interval has the row, committed or in progress, each with its inserter if that is in progress.
-/// They are looked at one after the other, not as of one moment.
 fn dirty_stripes(store: &Store, row: RowNumber) -> Vec<(StripeMeta, Option<pg_sys::TransactionId>)> {
+    let mut found = all_dirty_stripes(store, KeyRange::stripes_covering(row.block()));
+    found.retain(|(meta, _)| meta.contains(row.0));
+    found
+}
+
+/// Intervals of the stripes and reservations of transactions in progress. `next_block` is where the row numbers end.
+pub fn intervals_in_progress(store: &Store, next_block: u32) -> Vec<RangeInclusive<u64>> {
+    let dirty = all_dirty_stripes(store, KeyRange::all_stripes(next_block)).into_iter();
+    dirty.filter(|(_, inserter)| inserter.is_some()).map(|(meta, _)| meta.first_row..=meta.last_row).collect()
+}
+
+/// Stripes and reservations of some ranges of keys, committed or in progress. They are looked at one after the other, not as of one
+/// moment.
+fn all_dirty_stripes(
+    store: &Store,
+    ranges: impl IntoIterator<Item = KeyRange>,
+) -> Vec<(StripeMeta, Option<pg_sys::TransactionId>)> {
     let mut dirty = DirtySnapshot::new();
     let mut found = Vec::new();
-    for range in KeyRange::stripes_covering(row.block()) {
+    for range in ranges {
         let mut items = store.scan(range, Snap::any());
         while let Some(stored) = items.next_any() {
             let Some(seen) = store.fetch(stored.pinned.tid(), dirty.snap()).filter(Stored::visible) else { continue };
             let meta = stripe::parse_meta(store, &seen).or_raise();
-            if meta.contains(row.0) {
-                found.push((meta, dirty.inserter()));
-            }
+            found.push((meta, dirty.inserter()));
         }
     }
     found
@@ -191,12 +206,8 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
     dead_unless_covered(store, row, horizon, covered)
 }
 
-/// As [`dead_to_all`], for a row that none of the stripes has that were committed at some moment since which nothing was moved.
-pub fn unmoved_dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
-    dead_unless_covered(store, row, horizon, || covered_by_new_stripe(store, row))
-}
-
-fn dead_unless_covered(
+/// As [`dead_to_all`], with `covered` to say whether some stripe or reservation has a row of which nothing else is known.
+pub fn dead_unless_covered(
     store: &Store,
     row: RowNumber,
     horizon: Horizon,

@@ -1,14 +1,16 @@
 //! VACUUM of a columnar table: its indexes and its statistics. Core vacuums the companion by itself, the mover makes stripes.
 
 use super::dead_set::DeadSet;
-use super::key::{ROWS_PER_BLOCK, SPARSE_SPAN};
+use super::key::{ROWS_PER_BLOCK, RowNumber, SPARSE_SPAN, block_start};
 use super::store::Store;
 use super::{lookup, metapage, storage, tid};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{self, Horizon, newer};
+use crate::pg::relation::NumberingLock;
 use crate::pg::snapshot::Snap;
 use crate::pg::{OpenRel, Rel, compat};
 use pgrx::pg_sys;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 /// How often VACUUM of a table tells standbys of single transactions.
@@ -30,43 +32,55 @@ struct Judge {
     told: pg_sys::TransactionId,
     /// How often they have been told.
     times_told: u32,
-    /// Stripes that are there now, by first row, with the marks on their rows: most entries are found alive here.
+    /// Rows from here on were numbered after VACUUM began.
+    end: RowNumber,
+    /// Intervals of transactions that were in progress when VACUUM began: their rows may come to be in stripes.
+    in_progress: Vec<RangeInclusive<u64>>,
+    /// The stripes that there were then, by first row, with the marks on their rows: most entries are found alive here.
     stripes: Vec<(Rc<super::stripe::OpenStripe>, DeadSet)>,
 }
 
 impl Judge {
     fn new(table: Rel, horizon: Horizon) -> Result<Option<Self>, OrochiError> {
         let Some(store) = Store::open(table) else { return Ok(None) };
+        // In this order: what is not in progress any more is among the stripes.
+        let next_block = {
+            let _numbering = NumberingLock::take(table);
+            metapage::next_block(table)
+        };
+        let in_progress = lookup::intervals_in_progress(&store, next_block);
         let mut stripes = Vec::new();
         for described in super::stripe::list(&store, Snap::latest())? {
             let stripe = super::stripe::open_described(&store, described)?;
-            let block = |row| super::key::RowNumber(row).block();
+            let block = |row| RowNumber(row).block();
             let (first, last) = (block(stripe.meta.first_row), block(stripe.meta.last_row));
             let dead = DeadSet::load(&store, first, last, Snap::latest());
             stripes.push((stripe, dead));
         }
-        Ok(Some(Self { store, horizon, told: pg_sys::InvalidTransactionId, times_told: 0, stripes }))
+        let (end, told) = (block_start(next_block), pg_sys::InvalidTransactionId);
+        Ok(Some(Self { store, horizon, told, times_told: 0, end, in_progress, stripes }))
     }
 
-    fn is_dead(&mut self, row: super::key::RowNumber) -> bool {
-        let mut marked = false;
-        for (stripe, dead) in self.around(row) {
-            if stripe.meta.contains(row.0) && stripe.find(&self.store, row).or_raise().is_some() {
-                if !dead.contains(row) {
-                    return false;
-                }
-                marked = true;
-            }
+    fn is_dead(&mut self, row: RowNumber) -> bool {
+        let in_stripe = |(stripe, _): &(Rc<super::stripe::OpenStripe>, DeadSet)| {
+            stripe.meta.contains(row.0) && stripe.find(&self.store, row).or_raise().is_some()
+        };
+        // Stripes rarely overlap, so one of the last that start before the row nearly always has it if any does.
+        if self.around(row).take(2).any(|entry| !entry.1.contains(row) && in_stripe(entry)) {
+            return false;
         }
-        // The lock that VACUUM holds keeps the mover away, so a row that is in none of the stripes can only be in a new one.
-        let look = if marked { lookup::dead_to_all } else { lookup::unmoved_dead_to_all };
-        let Some(removed_by) = look(&self.store, row, self.horizon) else { return false };
+        // The lock that VACUUM holds keeps the mover away, so no other row can come to be in a stripe.
+        let may_come = || row >= self.end || self.in_progress.iter().any(|interval| interval.contains(&row.0));
+        let covered = || may_come() || self.around(row).any(in_stripe);
+        let Some(removed_by) = lookup::dead_unless_covered(&self.store, row, self.horizon, covered) else {
+            return false;
+        };
         self.tell_standbys(removed_by);
         true
     }
 
     /// The stripes that may hold a row, the likeliest first.
-    fn around(&self, row: super::key::RowNumber) -> impl Iterator<Item = &(Rc<super::stripe::OpenStripe>, DeadSet)> {
+    fn around(&self, row: RowNumber) -> impl Iterator<Item = &(Rc<super::stripe::OpenStripe>, DeadSet)> {
         let after = self.stripes.partition_point(|(stripe, _)| stripe.meta.first_row <= row.0);
         let span = u64::from(SPARSE_SPAN) * ROWS_PER_BLOCK;
         let candidates = self.stripes.get(..after).unwrap_or_default().iter().rev();

@@ -14,7 +14,7 @@ use super::store::Store;
 use super::{insert, metapage, stripe, transaction};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
-use crate::pg::relation::FileId;
+use crate::pg::relation::{FileId, NumberingLock};
 use crate::pg::{OpenRel, Rel, heap};
 use crate::settings;
 use pgrx::pg_sys;
@@ -118,10 +118,12 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     let options = Options::of(table);
     let whole = u64::from(options.stripe_row_limit()).div_ceil(ROWS_PER_BLOCK) as u32;
     let blocks = FIRST_RESERVATIONS.get(stripes_before).copied().unwrap_or(whole).min(whole);
+    let numbering = NumberingLock::take(table);
     let first = block_start(metapage::reserve_blocks(table, blocks)).0;
     let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
     let stripe_id = metapage::reserve_stripe(table);
     let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(stripe_id, first, last), cid);
+    drop(numbering);
     // SAFETY: the descriptor is valid while the table is open.
     let types = unsafe { columns::column_types(table.desc()) };
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };

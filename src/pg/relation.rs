@@ -171,3 +171,34 @@ impl Drop for OpenRel {
         }
     }
 }
+
+/// Held while row numbers are reserved for a stripe and until others can see for what. Whoever holds it knows that each number below the
+/// table's next one belongs to a reservation or a stripe that it will find, or to the row store.
+pub struct NumberingLock(Rel);
+
+impl NumberingLock {
+    /// No row has this TID, so nobody takes the lock for another purpose.
+    fn tid() -> pg_sys::ItemPointerData {
+        let mut tid = pg_sys::ItemPointerData::default();
+        pgrx::itemptr::item_pointer_set_all(&mut tid, pg_sys::InvalidBlockNumber - 1, 1);
+        tid
+    }
+
+    /// Waits for the lock, which nobody holds for longer than it takes to insert a tuple.
+    pub fn take(table: Rel) -> Self {
+        // SAFETY: the table is open; after an ERROR the lock goes with the transaction.
+        unsafe { pg_sys::LockTuple(table.raw(), &mut Self::tid(), pg_sys::ExclusiveLock as pg_sys::LOCKMODE) };
+        Self(table)
+    }
+}
+
+impl Drop for NumberingLock {
+    fn drop(&mut self) {
+        if !super::unwinding() {
+            // SAFETY: taken in `take`; the table is open.
+            unsafe {
+                pg_sys::UnlockTuple(self.0.raw(), &mut Self::tid(), pg_sys::ExclusiveLock as pg_sys::LOCKMODE);
+            }
+        }
+    }
+}
