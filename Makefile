@@ -8,11 +8,12 @@ export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 SIZE ?= ci
 export OROCHI_SIZE := $(SIZE)
 MAJOR ?= 18
+pg15 := $(CURDIR)/.build/pg15/bin/pg_config
 pg18 := $(CURDIR)/.build/pg18/bin/pg_config
-single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby upgrade docs
+single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed $(single)
+.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed upgrade $(single)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -44,6 +45,12 @@ check-unit: ## only the tests that cargo runs
 
 $(single):
 	@scripts/test server tests/test_$(subst -,_,$@).py
+
+upgrade: ## pg_upgrade of columnar tables from 15 to 18, both with assertions
+	@scripts/setup source-build
+	@scripts/build-postgres 15
+	@scripts/build-postgres 18
+	@PG_CONFIG=$(pg15) OROCHI_UPGRADE_TO=$(pg18) scripts/test server tests/test_upgrade.py
 
 upstream: ## PostgreSQL's own regression and isolation suites, of MAJOR (default 18)
 	@scripts/upstream $(MAJOR)

@@ -44,8 +44,30 @@ def _contents(connection, method):
     return found
 
 
+def _upgrade(old, new, *options):
+    new.run("pg_upgrade", "-b", old.installation.bindir, "-B", new.installation.bindir, "-d", old.data, "-D", new.data, "-U", "postgres",
+            "-p", old.port, "-P", new.port, "-s", new.root, *options)
+
+
+@pytest.fixture(scope="module")
+def upgradable(installation):
+    """Skips where PostgreSQL cannot upgrade a heap: minor releases of November 2026 dump what older ones of the target do not restore."""
+    old = Server(installation, name="heap-old").init()
+    new = Server(Installation(TARGET), name="heap-new").init()
+    try:
+        old.start()
+        old.query("CREATE TABLE t (a int)")
+        old.stop()
+        _upgrade(old, new)
+    except RuntimeError as failure:
+        pytest.skip(f"PostgreSQL itself does not upgrade {installation.bindir} to {new.installation.bindir}: {failure}"[:400])
+    finally:
+        old.destroy()
+        new.destroy()
+
+
 @pytest.mark.parametrize("mode", ["copy", "link"])
-def test_pg_upgrade(installation, make_server, copies, mode):
+def test_pg_upgrade(upgradable, make_server, copies, mode):
     """Rows, indexes and options are as they were, and the tables go on being written, moved and vacuumed."""
     old = make_server(config=_CONFIG, name="old")
     old.create_database("u")
@@ -62,8 +84,7 @@ def test_pg_upgrade(installation, make_server, copies, mode):
 
     new = Server(Installation(TARGET), config=_CONFIG, name="new").init()
     copies.append(new)
-    new.run("pg_upgrade", "-b", installation.bindir, "-B", new.installation.bindir, "-d", old.data, "-D", new.data, "-U", "postgres",
-            "-p", old.port, "-P", new.port, "-s", new.root, *(["--link"] if mode == "link" else []))
+    _upgrade(old, new, *(["--link"] if mode == "link" else []))
     new.start()
     _check(new, before)
 
