@@ -228,6 +228,21 @@ def test_parallel_plans_see_own_rows(connection):
     check_whole(connection, ROWS - ROWS // 10)
 
 
+def test_loads_under_a_parallel_plan(connection):
+    """While a parallel plan runs nothing can be deleted, so reservations stay; the stripes that took their place have keys of their own."""
+    ok(connection, f"CREATE TABLE source USING heap AS SELECT i, md5(i::text) AS t FROM generate_series(1, {ROWS}) i")
+    ok(connection, "ANALYZE source")
+    ok(connection, _PARALLEL)
+    assert "Gather" in str(ok(connection, "EXPLAIN SELECT * FROM source"))
+    ok(connection, f"CREATE TABLE made USING {AM} AS SELECT * FROM source")
+    ok(connection, f"CREATE MATERIALIZED VIEW seen USING {AM} AS SELECT * FROM source")
+    for table in ("made", "seen"):
+        with connection.cursor() as cursor:
+            assert twins.duplicate_keys(cursor, table) == []
+        ok(connection, f"REINDEX TABLE {table}")
+        assert ok(connection, f"SELECT count(*), sum(i) FROM {table}") == [(str(ROWS), str(ROWS * (ROWS + 1) // 2))]
+
+
 def test_many_small_statements(server, database):
     """Thousands of small statements in one transaction, mixed with loads, on both tables of a pair."""
     session = server.connect(database)

@@ -310,10 +310,10 @@ pub fn insert_meta(store: &Store, meta: &StripeMeta, cid: pg_sys::CommandId) -> 
     store.insert(Item::stripe_key(first, blocks, meta.stripe_id), &bytes, cid, 0)
 }
 
-/// Writes a finished stripe: its bytes, then its description.
-pub fn write(store: &Store, finished: &Finished, stripe_id: u32, cid: pg_sys::CommandId) -> StripeMeta {
+/// Writes a finished stripe under a number of its own: its bytes, then its description.
+pub fn write(store: &Store, finished: &Finished, cid: pg_sys::CommandId) -> StripeMeta {
     let blob = blob::write(store, &finished.pieces, cid);
-    let meta = StripeMeta::finished(stripe_id, blob.id, &finished.summary);
+    let meta = StripeMeta::finished(metapage::reserve_stripe(store.table()), blob.id, &finished.summary);
     insert_meta(store, &meta, cid);
     counters::add(Counter::StripesWritten, 1);
     meta

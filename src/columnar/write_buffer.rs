@@ -42,7 +42,6 @@ struct Buffer {
     file: FileId,
     owner: pg_sys::SubTransactionId,
     cid: pg_sys::CommandId,
-    stripe_id: u32,
     next: u64,
     last: u64,
     first: u64,
@@ -121,8 +120,9 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     let numbering = NumberingLock::take(table);
     let first = block_start(metapage::reserve_blocks(table, blocks)).0;
     let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
-    let stripe_id = metapage::reserve_stripe(table);
-    let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(stripe_id, first, last), cid);
+    // A number of its own: the stripe comes to stand beside it, and keys are unique.
+    let number = metapage::reserve_stripe(table);
+    let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(number, first, last), cid);
     drop(numbering);
     // SAFETY: the descriptor is valid while the table is open.
     let types = unsafe { columns::column_types(table.desc()) };
@@ -137,7 +137,6 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
             file: table.file(),
             owner,
             cid,
-            stripe_id,
             next: first,
             first,
             last,
@@ -203,9 +202,9 @@ fn flush_opening(position: usize, table: pg_sys::Oid) {
 
 /// Writes a buffer's stripe under the current subtransaction; a buffer of this subtransaction is then done with.
 fn flush_at(position: usize, table: Rel) {
-    let Some((finished, cid, stripe_id, reservation)) = finish(position, table) else { return };
+    let Some((finished, cid, reservation)) = finish(position, table) else { return };
     let store = Store::open_for_write(table);
-    stripe::write(&store, &finished, stripe_id, cid);
+    stripe::write(&store, &finished, cid);
     // The reservation was made by this command, so only a later one may delete it. During a parallel operation nothing may
     // be deleted at all; once committed a reservation means nothing, and the mover removes it.
     // SAFETY: a plain test of this process's state.
@@ -223,7 +222,7 @@ fn flush_at(position: usize, table: Rel) {
     });
 }
 
-type ToWrite = (Rc<Finished>, pg_sys::CommandId, u32, pg_sys::ItemPointerData);
+type ToWrite = (Rc<Finished>, pg_sys::CommandId, pg_sys::ItemPointerData);
 
 /// Completes a buffer's stripe; `None` if it is already written.
 fn finish(position: usize, table: Rel) -> Option<ToWrite> {
@@ -239,7 +238,7 @@ fn finish(position: usize, table: Rel) -> Option<ToWrite> {
             Content::Failed => return Err(EncodingError::WriterFailed),
         };
         buffer.content = Content::Finished { stripe: stripe.clone(), written_in: None };
-        Ok(Some((stripe, buffer.cid, buffer.stripe_id, buffer.reservation)))
+        Ok(Some((stripe, buffer.cid, buffer.reservation)))
     });
     outcome.unwrap_or_else(|error| writer_error(table, &error).raise())
 }

@@ -22,8 +22,21 @@ def compare_sql(name, condition="true"):
     return f"SELECT {fingerprint_sql('h_' + name, condition)}, {fingerprint_sql('c_' + name, condition)}"
 
 
+def duplicate_keys(cursor, table):
+    """Keys that more than one tuple of a table's companion has; its index is a unique one, which inserting relies on and does not check."""
+    cursor.execute("SELECT nullif(reltoastrelid, 0)::regclass FROM pg_class WHERE oid = %s::regclass", (table,))
+    companion = cursor.fetchone()[0]
+    if not settings.COLUMNAR or companion is None:
+        return []
+    cursor.execute(f"SELECT chunk_id, chunk_seq, count(*) FROM {companion} GROUP BY 1, 2 HAVING count(*) > 1")
+    return cursor.fetchall()
+
+
 def difference(cursor, name, limit=10):
-    """Rows that only one of the tables has, from a single statement; None when there are none."""
+    """Rows that only one of the tables has, from a single statement, or keys that are not unique; None when there are none."""
+    duplicates = duplicate_keys(cursor, f"c_{name}")
+    if duplicates:
+        return f"{name}: keys of several tuples in the companion: {duplicates[:limit]}"
     cursor.execute(compare_sql(name))
     heap, columnar = cursor.fetchone()
     if heap == columnar:

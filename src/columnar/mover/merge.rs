@@ -142,7 +142,7 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
     }
     if builder.writer.rows() > 0 {
         let finished = builder.writer.finish().map_err(|error| write_buffer::writer_error(table, &error))?;
-        stripe::write(store, &finished, metapage::reserve_stripe(table), cid);
+        stripe::write(store, &finished, cid);
     }
     for described in group {
         remove(store, described.tid, cid)?;
