@@ -25,9 +25,11 @@ class Outcome:
     rows: list = None
     error: tuple = None
     notices: list = field(default_factory=list)
+    #: Of an error; names tables, so it is shown and not compared.
+    detail: str = field(default=None, compare=False)
 
     def __str__(self):
-        parts = [f"error {self.error}" if self.error else self.status]
+        parts = [f"error {self.error} {self.detail or ''}" if self.error else self.status]
         parts += [f"  {row}" for row in (self.rows or [])[:20]]
         parts += [f"  {notice}" for notice in self.notices]
         return "\n".join(parts)
@@ -44,7 +46,7 @@ def perform(connection, sql, parameters=None, messages=True):
         except psycopg2.Error as error:
             if error.pgcode is None:
                 raise
-            outcome = Outcome(error=describe(error, messages))
+            outcome = Outcome(error=describe(error, messages), detail=error.diag.message_detail)
     outcome.notices = [line for notice in connection.notices for line in _without_context(notice)]
     return outcome
 

@@ -17,6 +17,8 @@ const WORTH_IT: usize = 1024;
 
 /// Removes unused anchors; true if there may be more.
 pub fn sweep(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
+    // Keeps VACUUM from handing the places that are noted to other tuples.
+    let snapshot = LatestMvcc::take();
     let mut unused = Vec::new();
     let range = KeyRange::blocks(0, metapage::next_block(store.table()));
     let mut items = store.scan(range, Snap::latest());
@@ -30,7 +32,6 @@ pub fn sweep(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
         }
     }
     drop(items);
-    let snapshot = LatestMvcc::take();
     let stale = stripe::stale_reservations(store, snapshot.snap())?;
     let wanted = if effort == Effort::Thorough { 1 } else { WORTH_IT };
     if unused.len() < wanted {
