@@ -124,3 +124,21 @@ def test_toast_option_and_storage_parameters(session):
     ok(session, f"CREATE TABLE t (a int) USING {AM} WITH (autovacuum_enabled = off, fillfactor = 70)",
        "ALTER TABLE t RESET (fillfactor)", "INSERT INTO t SELECT generate_series(1, 2000)")
     assert ok(session, "SELECT count(*) FROM t") == [("2000",)]
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT", "ROLLBACK TO s; COMMIT"])
+def test_row_locks_after_reindex(server, database, session, end):
+    """Rows that are locked, updated and deleted in the transaction that rebuilds the indexes, however that ends."""
+    with session.cursor() as cursor:
+        twins.create(cursor, "r", "a int PRIMARY KEY, b text")
+    ok(session, *([] if not settings.COLUMNAR else ["SET orochi.row_store_rows = 0"]))
+    for table in ("h_r", "c_r"):
+        ok(session, f"INSERT INTO {table} SELECT i, 'b' FROM generate_series(1, 3000) i", "BEGIN", f"REINDEX TABLE {table}",
+           f"SELECT a FROM {table} WHERE a < 10 FOR SHARE", "SAVEPOINT s", f"SELECT a FROM {table} WHERE a BETWEEN 10 AND 20 FOR UPDATE",
+           f"UPDATE {table} SET b = 'changed' WHERE a % 50 = 7", f"DELETE FROM {table} WHERE a % 50 = 8", *end.split("; "))
+    for turn in range(3):
+        for table in ("h_r", "c_r"):
+            ok(session, f"SELECT a FROM {table} WHERE a < 100 FOR UPDATE", f"UPDATE {table} SET b = b || {turn} WHERE a % 50 = 9",
+               f"DELETE FROM {table} WHERE a % 50 = {turn + 7}", f"REINDEX TABLE {table}")
+        twins.assert_equal(server, "r", database)
+        twins.assert_index_agrees(server, "r", "a", database)

@@ -90,7 +90,7 @@ fn make_anchor(store: &Store, row: RowNumber) -> Option<Handle> {
     let wanted = !anchored && !now.dead && lookup::in_stripe_now(store, row);
     let handle = wanted.then(|| {
         counters::add(counters::Counter::AnchorsCreated, 1);
-        Handle::Anchor(store.insert(Item::Anchor(row).key(), &[], 0, pg_sys::HEAP_INSERT_FROZEN))
+        Handle::Anchor(store.insert_anchor(row))
     });
     // SAFETY: locked above.
     unsafe { pg_sys::UnlockTuple(store.table().raw(), &mut row_tid, lock) };

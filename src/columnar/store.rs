@@ -103,6 +103,15 @@ impl Store {
         })
     }
 
+    /// Inserts the anchor of a stripe row, which outlives a rollback of the current transaction.
+    ///
+    /// So has its index entry to. When an index is new in this transaction (REINDEX) its entries go with it, and so must the anchor; nobody
+    /// else can look for it meanwhile.
+    pub fn insert_anchor(&self, row: RowNumber) -> pg_sys::ItemPointerData {
+        let passing = self.indexes.iter().any(|index| index.rel().is_new_in_transaction());
+        self.insert(Item::Anchor(row).key(), &[], 0, if passing { 0 } else { pg_sys::HEAP_INSERT_FROZEN })
+    }
+
     /// Inserts a row tuple on probation (ON CONFLICT): it counts only once it is confirmed.
     pub fn insert_speculative(
         &self,

@@ -102,6 +102,12 @@ impl Rel {
         unsafe { pg_sys::smgrnblocks(compat::smgr(self.0), pg_sys::ForkNumber::MAIN_FORKNUM) }
     }
 
+    /// True if the relation, or its file, is new in the current transaction and goes if it is rolled back.
+    pub fn is_new_in_transaction(self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { compat::is_new_in_transaction(self.0) }
+    }
+
     /// OIDs of the relation's indexes.
     pub fn index_oids(self) -> Vec<pg_sys::Oid> {
         // SAFETY: RelationGetIndexList returns a fresh list of OIDs that is ours to free.

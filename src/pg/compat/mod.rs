@@ -32,6 +32,23 @@ pub fn file_id(relation: pg_sys::Relation) -> FileId {
     FileId { database: node.dbOid.to_u32(), number: node.relNumber.to_u32() }
 }
 
+/// `InvalidSubTransactionId`, which is a cast in the headers.
+const NO_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
+
+/// True if a relation was created or got its file in the current transaction, so that both go if it is rolled back.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn is_new_in_transaction(relation: pg_sys::Relation) -> bool {
+    // SAFETY: the caller's promise.
+    let relation = unsafe { &*relation };
+    #[cfg(feature = "pg15")]
+    let file = relation.rd_firstRelfilenodeSubid;
+    #[cfg(not(feature = "pg15"))]
+    let file = relation.rd_firstRelfilelocatorSubid;
+    relation.rd_createSubid != NO_SUBTRANSACTION || file != NO_SUBTRANSACTION
+}
+
 /// The storage manager's entry of a relation's file.
 ///
 /// # Safety
