@@ -8,7 +8,7 @@ use crate::columnar::reader::RowReader;
 use crate::columnar::slot::OwnSlot;
 use crate::columnar::store::Store;
 use crate::columnar::stripe::{self, Described, OpenStripe};
-use crate::columnar::{blob, metapage, write_buffer};
+use crate::columnar::{blob, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::heap::{self, TM_Result};
