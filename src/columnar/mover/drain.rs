@@ -27,6 +27,8 @@ pub struct Drained {
     pub locked_for: Duration,
     /// Where to go on; `None` at the end of the table.
     pub next_block: Option<u32>,
+    /// The first block of rows that were left because they are too few for a stripe.
+    pub too_few: Option<u32>,
 }
 
 /// A row that a batch has taken.
@@ -71,10 +73,11 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
     drop(items);
     let few = effort == Effort::Economic && next_block.is_none() && taken.len() < settings::row_store_rows();
     if taken.is_empty() || few {
-        return Ok(Drained { next_block, ..Default::default() });
+        let too_few = taken.first().map(|first| first.row.block());
+        return Ok(Drained { next_block, too_few, ..Default::default() });
     }
     let (moved, locked_for) = write(store, builder, &taken)?;
-    Ok(Drained { moved, locked_for, next_block })
+    Ok(Drained { moved, locked_for, next_block, too_few: None })
 }
 
 /// Writes the stripe and takes its rows out of the row store.

@@ -27,24 +27,30 @@ const MERGED_BYTES: u64 = 64 << 20;
 /// Marks that every snapshot sees: row number and place.
 type Marks = HashMap<u64, pg_sys::ItemPointerData>;
 
-/// Merges once; true if anything was done.
-pub fn merge(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
+/// Merges small stripes once; true if there were enough.
+pub fn merge_small(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
     let snapshot = LatestMvcc::take();
     let all = stripe::list(store, snapshot.snap())?;
-    if let Some(run) = small_run(&all, effort, Options::of(store.table()).stripe_row_limit()) {
-        rewrite(store, &all[run.clone()], &snapshot)?;
-        return Ok(true);
-    }
-    for (i, described) in all.iter().enumerate() {
+    let run = small_run(&all, effort, Options::of(store.table()).stripe_row_limit());
+    run.map_or(Ok(false), |run| rewrite(store, &all[run], &snapshot).map(|()| true))
+}
+
+/// Writes a stripe anew that has lost many rows, of those that start at row number `from` or behind it. Returns where to go on; `None` if there
+/// is no such stripe.
+pub fn renew_worn(store: &Store, from: u64, effort: Effort) -> Result<Option<u64>, OrochiError> {
+    let snapshot = LatestMvcc::take();
+    let all = stripe::list(store, snapshot.snap())?;
+    let start = all.partition_point(|described| described.meta.first_row < from);
+    for (i, described) in all.iter().enumerate().skip(start) {
         pgrx::check_for_interrupts!();
         let dead = marked_rows(store, &all, i, &snapshot)? + described.meta.deleted_count;
         let many = described.meta.row_count / if effort == Effort::Thorough { 100 } else { 5 };
         if dead > many {
             rewrite(store, &all[i..=i], &snapshot)?;
-            return Ok(true);
+            return Ok(Some(described.meta.first_row + 1));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// How many rows of a stripe are marked as deleted for every snapshot. Marks in the stripe's interval may be of other stripes.

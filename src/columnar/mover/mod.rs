@@ -6,6 +6,7 @@
 mod drain;
 mod job;
 mod merge;
+mod pace;
 mod sql;
 mod sweep;
 
@@ -13,13 +14,14 @@ use super::encoding::{EncodingError, Limits, StripeWriter};
 use super::options::Options;
 use super::row_values::RowValues;
 use super::store::Store;
-use super::{columns, pressure, transaction, write_buffer};
+use super::{columns, metapage, pressure, transaction, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
 use crate::settings;
 use crate::workers::mover_xids::{self, MoverXidGuard};
+use pace::Pace;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,17 +38,50 @@ pub enum Effort {
     Thorough,
 }
 
+/// Blocks before the end of the row numbers, as it was when a pass began, that the next one looks at again: sessions take blocks for
+/// themselves and use them up one after the other.
+const OVERLAP: u32 = 64;
+
 /// Where this process is with a table.
 #[derive(Clone, Copy)]
 struct Progress {
-    /// Virtual block where the next batch starts.
-    block: u32,
+    /// Virtual block where the next batch starts; `None` between passes.
+    block: Option<u32>,
     /// Rows of the next batch.
     batch: usize,
     /// Whether a pass has moved rows since stripes were last merged.
     merge_due: bool,
     /// Rows that were known to wait when the pass over the table began, less those moved since.
     expected: u64,
+    /// The pass began at the first block.
+    whole: bool,
+    /// Where rows wait that came after the pass had begun, or that were left because they are few.
+    tail: u32,
+    /// Where the next pass begins unless it is to be a whole one: marks and anchors lie between old rows and the new ones.
+    start: u32,
+    /// First row number from which on stripes have not been looked at for deleted rows.
+    worn_from: u64,
+    whole_passes: Pace,
+    worn: Pace,
+    sweeps: Pace,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            block: None,
+            batch: settings::mover_batch_rows(),
+            merge_due: false,
+            expected: 0,
+            whole: true,
+            tail: 0,
+            start: 0,
+            worn_from: 0,
+            whole_passes: Pace::default(),
+            worn: Pace::default(),
+            sweeps: Pace::default(),
+        }
+    }
 }
 
 thread_local! {
@@ -55,8 +90,7 @@ thread_local! {
 }
 
 fn progress(table: Rel) -> Progress {
-    let fresh = Progress { block: 0, batch: settings::mover_batch_rows(), merge_due: false, expected: 0 };
-    PROGRESS.with_borrow(|map| map.get(&table.file()).copied().unwrap_or(fresh))
+    PROGRESS.with_borrow(|map| map.get(&table.file()).copied()).unwrap_or_else(Progress::new)
 }
 
 fn set_progress(table: Rel, progress: Progress) {
@@ -96,36 +130,77 @@ pub fn step(table: Rel, effort: Effort) -> bool {
     counters::add(Counter::MoverRuns, 1);
     let mut now = progress(table);
     // Once per pass, even if passes never come to an end of what there is to move: small stripes would pile up.
-    if std::mem::take(&mut now.merge_due) {
-        set_progress(table, now);
-        if merge::merge(&store, effort).or_raise() {
-            return true;
-        }
-    }
-    if now.block == 0 {
-        now.expected = pressure::waiting(table.oid());
-    }
-    let drained = drain::drain(&store, now.block, now.batch, effort).or_raise();
-    let batch = next_batch(now.batch, drained.locked_for, drained.moved);
+    let merge_due = std::mem::take(&mut now.merge_due);
+    // A merge that fails does not keep rows from being moved next time.
+    set_progress(table, now);
+    let done = (merge_due && merge(&store, &mut now, effort)) || move_batch(&store, &mut now, effort);
+    set_progress(table, now);
+    done
+}
+
+/// Moves a batch of rows, and does the rest of the work when there are none left; true if there may be more to do.
+fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
+    let table = store.table();
+    let block = match now.block {
+        Some(block) => block,
+        None => begin_pass(table, now, effort),
+    };
+    let drained = now.whole_passes.spend(|| drain::drain(store, block, now.batch, effort).or_raise());
+    now.batch = next_batch(now.batch, drained.locked_for, drained.moved);
+    now.block = drained.next_block;
+    now.tail = now.tail.min(drained.too_few.unwrap_or(u32::MAX));
+    now.merge_due |= drained.moved > 0;
     let moved = drained.moved as u64;
-    let expected = now.expected.saturating_sub(moved);
+    now.expected = now.expected.saturating_sub(moved);
     pressure::take_off(table, moved);
-    match drained.next_block {
-        Some(block) => {
-            set_progress(table, Progress { block, batch, expected, ..now });
-            true
-        }
-        None => {
-            // What the pass has not met was rolled back or deleted, or is left where it is.
-            pressure::take_off(table, expected);
-            let merge_due = drained.moved > 0;
-            set_progress(table, Progress { block: 0, batch, merge_due, expected: 0 });
-            if merge_due {
-                return true;
-            }
-            merge::merge(&store, effort).or_raise() || sweep::sweep(&store, effort).or_raise()
-        }
+    if now.block.is_some() {
+        return true;
     }
+    now.start = now.tail;
+    if now.whole {
+        // What the pass has not met was rolled back or deleted, or is left where it is.
+        pressure::take_off(table, std::mem::take(&mut now.expected));
+        now.whole_passes.rest();
+    }
+    now.merge_due || merge(store, now, effort) || sweep(store, now, effort)
+}
+
+/// Begins a pass over the row store; returns the block to start with.
+fn begin_pass(table: Rel, now: &mut Progress, effort: Effort) -> u32 {
+    now.whole = effort == Effort::Thorough || now.whole_passes.due();
+    now.expected = pressure::waiting(table.oid());
+    now.tail = metapage::next_block(table).saturating_sub(OVERLAP);
+    now.whole_passes.forget();
+    if now.whole { 0 } else { now.start }
+}
+
+/// Merges small stripes, or writes one anew that has lost many rows; true if there was one.
+fn merge(store: &Store, now: &mut Progress, effort: Effort) -> bool {
+    if merge::merge_small(store, effort).or_raise() {
+        return true;
+    }
+    let from = if effort == Effort::Thorough { 0 } else { now.worn_from };
+    if effort == Effort::Economic && !now.worn.due() {
+        return false;
+    }
+    let next = now.worn.spend(|| merge::renew_worn(store, from, effort).or_raise());
+    now.worn_from = next.unwrap_or(0);
+    if next.is_none() {
+        now.worn.rest();
+    }
+    next.is_some()
+}
+
+/// Removes anchors that are not used; true if there may be more.
+fn sweep(store: &Store, now: &mut Progress, effort: Effort) -> bool {
+    if effort == Effort::Economic && !now.sweeps.due() {
+        return false;
+    }
+    let more = now.sweeps.spend(|| sweep::sweep(store, effort).or_raise());
+    if !more {
+        now.sweeps.rest();
+    }
+    more
 }
 
 /// Adapts the size of a batch to the time for which its rows were locked.
