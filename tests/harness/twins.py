@@ -32,9 +32,9 @@ def duplicate_keys(cursor, table):
     return cursor.fetchall()
 
 
-def difference(cursor, name, limit=10):
-    """Rows that only one of the tables has, from a single statement, or keys that are not unique; None when there are none."""
-    duplicates = duplicate_keys(cursor, f"c_{name}")
+def difference(cursor, name, limit=10, keys=True):
+    """Rows that only one of the tables has, from a single statement, or keys that are not unique if wanted; None when there are none."""
+    duplicates = duplicate_keys(cursor, f"c_{name}") if keys else []
     if duplicates:
         return f"{name}: keys of several tuples in the companion: {duplicates[:limit]}"
     cursor.execute(compare_sql(name))
