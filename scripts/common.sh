@@ -41,9 +41,9 @@ server_user() {
   if is_root; then echo postgres; else id -un; fi
 }
 
-# Runs a command as the server's user.
+# Runs a command as the server's user, who may not be allowed to enter the checkout.
 as_server() {
-  if is_root; then runuser -u postgres -- "$@"; else "$@"; fi
+  if is_root; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
 }
 
 pg_major() {
