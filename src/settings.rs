@@ -14,10 +14,10 @@ pub enum Compression {
     /// Encodings only.
     #[name = c"none"]
     None,
-    /// Fast in both directions; the default.
+    /// Fast in both directions.
     #[name = c"lz4"]
     Lz4,
-    /// Smaller, slower to write; obeys `orochi.compression_level`.
+    /// Smaller, slower to write; obeys `orochi.compression_level`; the default.
     #[name = c"zstd"]
     Zstd,
 }
@@ -28,8 +28,8 @@ static ROW_STORE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static STRIPE_ROW_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(150_000);
 /// Enough for a full stripe of some 50 columns; a backend shares it among the tables it loads.
 static WRITE_BUFFER_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
-/// LZ4 decodes several times faster than ZSTD, and analytic scans are bound by decoding.
-static COMPRESSION: GucSetting<Compression> = GucSetting::<Compression>::new(Compression::Lz4);
+/// Numbers and what repeats are encoded, so that compression is left with texts, of which ZSTD makes much less than LZ4.
+static COMPRESSION: GucSetting<Compression> = GucSetting::<Compression>::new(Compression::Zstd);
 /// ZSTD's own default.
 static COMPRESSION_LEVEL: GucSetting<i32> = GucSetting::<i32>::new(3);
 /// Holds the directories of some thousand stripes and the decoded vectors of an OLTP working set.
@@ -337,7 +337,7 @@ mod tests {
     fn defaults() {
         assert_eq!((row_store_rows(), stripe_row_limit()), (1_000, 150_000));
         assert_eq!((write_buffer_bytes(), cache_size_bytes()), (64 << 20, 64 << 20));
-        assert_eq!((compression(), compression_level()), (Compression::Lz4, 3));
+        assert_eq!((compression(), compression_level()), (Compression::Zstd, 3));
         assert!(mover_enabled() && enable_columnar_scan());
         assert_eq!((mover_naptime(), mover_lock_target()), (Duration::from_secs(1), Duration::from_millis(30)));
         assert_eq!((mover_batch_rows(), backlog_warn_rows()), (8_192, 10_000_000));

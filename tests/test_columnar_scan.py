@@ -15,13 +15,18 @@ ROWS = settings.size(30_000, 400_000)
 QUERIES = settings.size(120, 5_000)
 
 COLUMNS = """id int8, small int2, whole int4, big int8, real4 float4, real8 float8, flag bool, day date,
-             moment timestamptz, number oid, cash money, label text, late int4"""
+             moment timestamptz, number oid, cash money, label text, late int4, price numeric(12, 2), loose numeric, plain text COLLATE "C",
+             padded char(12), tag varchar(20), raw bytea, uid uuid, letters text"""
 
 #: How each column's value follows from the row number i and a random number.
 VALUES = """i, (i % 300)::int2, i * 7 - 50000, (i - 1000)::int8 * 1000000007, (i / 10.0)::float4,
             CASE WHEN i % 997 = 0 THEN 'NaN' WHEN i % 991 = 0 THEN '-0' ELSE i / 3.0 END::float8, i > 20000,
             date '2020-01-01' + i / 50, timestamptz '2020-01-01' + i * interval '1 minute', i::oid, (i % 500)::money,
-            'label ' || i, CASE WHEN i > 25000 THEN i END"""
+            'label ' || i, CASE WHEN i > 25000 THEN i END, (i - 500) / 7.0,
+            CASE i % 1000 WHEN 0 THEN 'NaN' WHEN 1 THEN 'Infinity' WHEN 2 THEN '-Infinity' WHEN 3 THEN 1e40 WHEN 4 THEN NULL
+                ELSE (i - 20000) * 1.5 END::numeric,
+            lpad((i / 3)::text, 7, '0'), 'p' || i / 40, CASE WHEN i % 50 > 0 THEN 'tag ' || i % 90 END,
+            decode(lpad(to_hex(i / 2), 8, '0'), 'hex'), rpad(lpad(to_hex(i), 8, '0'), 32, '0')::uuid, chr(97 + i / 1300 % 26) || repeat('x', i % 200)"""
 
 PARALLEL = {"parallel_setup_cost": 0, "parallel_tuple_cost": 0, "min_parallel_table_scan_size": 0,
             "max_parallel_workers_per_gather": 2}
@@ -44,13 +49,23 @@ def literal(r, column):
         "moment": r.choice((f"timestamptz '2020-01-01' + {i} * interval '1 minute'", "'-infinity'::timestamptz")),
         "number": f"{i}::oid",
         "cash": f"{i % 510}::money",
+        "label": f"'label {i}'",
         "late": f"{i}::{integer}" if i < 32768 else f"{i}::int4",
+        "price": r.choice((f"{(i - 500) / 7:.2f}", f"{(i - 500) / 7:.3f}", f"{i - 500}::numeric / 7", "'NaN'::numeric")),
+        "loose": r.choice((f"{(i - 20000) * 1.5}", f"{i}::numeric", "'NaN'::numeric", "'Infinity'::numeric", "1e40", "0.0")),
+        "plain": r.choice((f"'{i // 3:07d}'", f"'{i // 3:06d}'", "''")),
+        "padded": r.choice((f"'p{i // 40}'", f"'p{i // 40}   '", f"'p{i // 40}'::char(30)")),
+        "tag": r.choice((f"'tag {i % 95}'", f"'tag {i % 95}'::varchar", f"'tag {i % 95}'::varchar(5)")),
+        "raw": f"decode('{i // 2:08x}', 'hex')",
+        "uid": f"'{i:08x}{'0' * 24}'::uuid",
+        "letters": f"'{chr(97 + i // 1300 % 26)}{'x' * (i % 200)}'",
     }[column]
 
 
 def clause(r):
     """One condition, true, false or null for different rows."""
-    column = r.choice(("id", "small", "whole", "big", "real4", "real8", "flag", "day", "moment", "number", "cash", "late"))
+    column = r.choice(("id", "small", "whole", "big", "real4", "real8", "flag", "day", "moment", "number", "cash", "late",
+                       "price", "loose", "plain", "padded", "tag", "raw", "uid", "letters", "label"))
     operator = r.choice(("=", "<", "<=", ">", ">=", "<>"))
     value = literal(r, column)
     kind = r.random()
@@ -75,7 +90,8 @@ def clause(r):
 
 def query(r):
     """A query over some columns."""
-    columns = r.sample(("id", "small", "whole", "real8", "flag", "day", "label", "late"), r.randrange(1, 5))
+    columns = r.sample(("id", "small", "whole", "real8", "flag", "day", "label", "late", "price", "loose", "padded", "tag", "uid"),
+                       r.randrange(1, 5))
     condition = " AND ".join(clause(r) for _ in range(r.randrange(1, 4)))
     aggregates = ", ".join(f"count({column}), min({column}::text)" for column in columns)
     shape = r.random()
@@ -149,7 +165,9 @@ def test_same_rows(session, workers):
 def test_skips(session):
     """Stripes and vectors outside the range stay unread, whatever way the bound is written."""
     for condition in ("id < 100", "100 > id", "id BETWEEN 1 AND 99", "id = ANY (ARRAY[3, 99, NULL])", "id < 100::int2",
-                      "id < (SELECT 100)", "real4 < 9.9::float8"):
+                      "id < (SELECT 100)", "real4 < 9.9::float8", "price < -60", "price BETWEEN -70 AND -60.5", "plain < '0000030'",
+                      "plain = '0000030'", "padded = 'p1  '", "uid < '00000050-0000-0000-0000-000000000000'", "letters = 'a'",
+                      "raw <= decode('00000010', 'hex')"):
         node = plan(session, f"SELECT sum(whole) FROM t WHERE {condition}")
         assert node["Stripes Skipped"] > node["Stripes Read"], f"{condition}: {node}"
         assert node["Vectors Skipped"] >= 1, f"{condition}: {node}"
@@ -159,12 +177,20 @@ def test_skips(session):
     assert plan(session, "SELECT count(*) FROM t WHERE day = timestamp '2020-01-03'")["Stripes Skipped"] == 0
 
 
+def test_leaves_rows_out(session):
+    """Rows of a vector that is read are left out where keys decide: PostgreSQL's filter sees those of the row store, and what keys only bound."""
+    for condition, rows in (("id = 77", 150), ("price = -60.00", 150), ("uid = '00000050-0000-0000-0000-000000000000'", 150), ("tag = 'tag 7'", 5000)):
+        node = plan(session, f"SELECT sum(whole) FROM t WHERE {condition}")
+        assert node["Rows Skipped"] > 500, f"{condition}: {node}"
+        assert node.get("Rows Removed by Filter", 0) <= rows, f"{condition}: {node}"
+
+
 def test_columns(session):
     """Only columns that the query names are read."""
-    assert plan(session, "SELECT count(*) FROM t")["Columns"] == "0 of 14"
-    assert plan(session, "SELECT sum(whole) FROM t WHERE flag")["Columns"] == "2 of 14"
-    assert plan(session, "SELECT count(t) FROM t")["Columns"] == "14 of 14"
-    assert plan(session, "SELECT max(extra), max(ctid) FROM t")["Columns"] == "1 of 14"
+    assert plan(session, "SELECT count(*) FROM t")["Columns"] == "0 of 22"
+    assert plan(session, "SELECT sum(whole) FROM t WHERE flag")["Columns"] == "2 of 22"
+    assert plan(session, "SELECT count(t) FROM t")["Columns"] == "22 of 22"
+    assert plan(session, "SELECT max(extra), max(ctid) FROM t")["Columns"] == "1 of 22"
 
 
 def test_parallel(session):
@@ -175,7 +201,7 @@ def test_parallel(session):
     configure(session, PARALLEL)
     shared = plan(session, sql)
     assert shared["Parallel Aware"]
-    for figure in ("Stripes Read", "Stripes Skipped", "Vectors Read", "Vectors Skipped"):
+    for figure in ("Stripes Read", "Stripes Skipped", "Vectors Read", "Vectors Skipped", "Rows Skipped"):
         assert shared[figure] == alone[figure], figure
     assert perform(session, sql).rows == expected
 

@@ -73,20 +73,9 @@ impl BlockRows {
     ) -> Result<(), OrochiError> {
         let (start, end) = (block_start(block).0, block_start(block).0 + ROWS_PER_BLOCK);
         let reader = self.reader_of(&stripe);
-        for vector in 0..stripe.footer().vector_count() {
-            let rows = match stripe.footer().vector_with(start.max(stripe.meta.first_row)) {
-                Some(first) if vector < first => continue,
-                _ => stripe.rows(store, vector)?,
-            };
-            for index in 0..rows.len() {
-                let Some(number) = rows.get(index) else { break };
-                if number >= end {
-                    return Ok(());
-                }
-                let at = Position { vector: vector as u32, index: index as u16 };
-                if number >= start && !dead.contains(RowNumber(number)) && !stripe.is_deleted(store, at)? {
-                    self.rows.push((RowNumber(number), Place::Stripe(reader, at)));
-                }
+        for (row, at) in stripe.rows_between(store, start, end)? {
+            if !dead.contains(row) && !stripe.is_deleted(store, at)? {
+                self.rows.push((row, Place::Stripe(reader, at)));
             }
         }
         Ok(())
@@ -97,7 +86,13 @@ impl BlockRows {
         if let Some(index) = self.readers.iter().position(same) {
             return index;
         }
-        self.readers.push(RowReader::for_scan(stripe.clone(), None));
+        // The rows of a block are all over a sorted stripe.
+        let near = stripe.footer().is_increasing();
+        self.readers.push(if near {
+            RowReader::for_scan(stripe.clone(), None)
+        } else {
+            RowReader::new(stripe.clone())
+        });
         self.readers.len() - 1
     }
 

@@ -1,7 +1,8 @@
 //! What this backend has read of stripes lately: footers, directories, vectors. Stripes never change, so an entry is
 //! right for as long as its blob exists, and blob ids are never reused.
 
-use super::encoding::{ColumnDirectory, DeleteBitmap, Footer, RowBlock, Vector};
+use super::blob::Pieces;
+use super::encoding::{ColumnDirectory, DeleteBitmap, Footer, Permutation, RowBlock, Vector};
 use crate::pg::relation::FileId;
 use crate::settings;
 use lru::LruCache;
@@ -17,21 +18,31 @@ pub enum Part {
     Directory(u32),
     /// Row numbers of a vector.
     Rows(u32),
+    /// Where the rows are, of a stripe that is sorted by its values.
+    Permutation,
     /// A vector of a column.
     Vector(u32, u32),
     /// The delete bitmap that the blob is.
     Deleted,
 }
 
+/// A footer, and where its stripe's bytes are.
+pub struct Located {
+    pub footer: Footer,
+    pub pieces: Pieces,
+}
+
 /// The entry itself.
 #[derive(Clone)]
 pub enum Entry {
     /// See [`Part::Footer`].
-    Footer(Rc<Footer>),
+    Footer(Rc<Located>),
     /// See [`Part::Directory`].
     Directory(Rc<ColumnDirectory>),
     /// See [`Part::Rows`].
     Rows(Rc<RowBlock>),
+    /// See [`Part::Permutation`].
+    Permutation(Rc<Permutation>),
     /// See [`Part::Vector`].
     Vector(Rc<Vector>),
     /// See [`Part::Deleted`].
@@ -42,9 +53,10 @@ impl Entry {
     fn weight(&self) -> usize {
         const BASE: usize = 128;
         BASE + match self {
-            Self::Footer(footer) => footer.memory(),
+            Self::Footer(found) => found.footer.memory(),
             Self::Directory(directory) => size_of_val(directory.entries()),
-            Self::Rows(rows) => rows.len() * 4,
+            Self::Rows(rows) => rows.memory(),
+            Self::Permutation(permutation) => permutation.memory(),
             Self::Vector(vector) => vector.memory(),
             Self::Deleted(deleted) => deleted.rows() as usize / 8,
         }

@@ -15,10 +15,16 @@ pub unsafe fn column_types(desc: pg_sys::TupleDesc) -> Vec<ColumnType> {
 
 /// The stored type of one column. Dropped columns keep their physical type.
 pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
-    match attribute.attlen {
-        -1 => ColumnType::varlena(alignment(attribute.attalign)),
-        -2 => ColumnType { physical: Physical::CString, order: Order::None },
-        len => ColumnType::fixed(len as u16, order(attribute.atttypid)),
+    stored_type(attribute.attlen, attribute.attalign, attribute.atttypid)
+}
+
+/// How values of a type with a length and an alignment, as the catalogs state them, are stored.
+pub fn stored_type(len: i16, align: std::ffi::c_char, type_oid: pg_sys::Oid) -> ColumnType {
+    let order = order(type_oid);
+    match len {
+        -1 => ColumnType::varlena(alignment(align), order),
+        -2 => ColumnType { physical: Physical::CString, order },
+        len => ColumnType::fixed(len as u16, order),
     }
 }
 
@@ -31,7 +37,8 @@ fn alignment(code: std::ffi::c_char) -> u8 {
     }
 }
 
-/// The order of a type whose default btree order is that of its bytes read as a number.
+/// The order of a type whose default btree order is that of its bytes, read as a number or one by one. Text has it under the collation "C",
+/// and under any deterministic collation equal texts have equal bytes.
 pub fn order(type_oid: pg_sys::Oid) -> Order {
     match type_oid {
         pg_sys::BOOLOID => Order::Bool,
@@ -43,9 +50,18 @@ pub fn order(type_oid: pg_sys::Oid) -> Order {
         | pg_sys::TIMESTAMPOID
         | pg_sys::TIMESTAMPTZOID
         | pg_sys::MONEYOID => Order::Signed,
-        pg_sys::OIDOID => Order::Unsigned,
+        pg_sys::OIDOID | pg_sys::XID8OID | pg_sys::PG_LSNOID => Order::Unsigned,
         pg_sys::FLOAT4OID => Order::Float4,
         pg_sys::FLOAT8OID => Order::Float8,
+        pg_sys::NUMERICOID => Order::Decimal,
+        pg_sys::TEXTOID
+        | pg_sys::VARCHAROID
+        | pg_sys::BYTEAOID
+        | pg_sys::NAMEOID
+        | pg_sys::UUIDOID
+        | pg_sys::MACADDROID
+        | pg_sys::MACADDR8OID => Order::Bytes,
+        pg_sys::BPCHAROID => Order::Padded,
         _ => Order::None,
     }
 }

@@ -1,7 +1,7 @@
 //! Reading all rows that a snapshot sees, stripes and pieces of the row store in turn. Works in both directions.
 
 use super::dead_set::DeadSet;
-use super::encoding::{Position, RowBlock};
+use super::encoding::{Position, RowBlock, Selection};
 use super::key::{Item, KeyRange, ROWS_PER_BLOCK, RowNumber};
 use super::reader::RowReader;
 use super::slot;
@@ -95,6 +95,11 @@ pub trait Filter {
         Ok(true)
     }
 
+    /// Takes rows of the reader's vector out that cannot matter.
+    fn narrow(&mut self, _store: &Store, _reader: &mut RowReader, _rows: &mut Selection) -> Result<(), OrochiError> {
+        Ok(())
+    }
+
     /// The columns to decode, all if `None`.
     fn columns(&self) -> Option<Rc<[bool]>> {
         None
@@ -114,6 +119,10 @@ impl Filter for Box<dyn Filter> {
         (**self).wants_vector(store, stripe, vector)
     }
 
+    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<(), OrochiError> {
+        (**self).narrow(store, reader, rows)
+    }
+
     fn columns(&self) -> Option<Rc<[bool]>> {
         (**self).columns()
     }
@@ -121,7 +130,7 @@ impl Filter for Box<dyn Filter> {
 
 /// The unit that is being read.
 enum Open {
-    Stripe(StripeCursor),
+    Stripe(Box<StripeCursor>),
     Rows(RowsCursor),
 }
 
@@ -207,7 +216,9 @@ impl<F: Filter> Cursor<F> {
             return Ok(false);
         };
         self.open = match unit {
-            Unit::Stripe(index) => self.open_stripe(store, index, forward)?.map(Open::Stripe),
+            Unit::Stripe(index) => {
+                self.open_stripe(store, index, forward)?.map(|cursor| Open::Stripe(Box::new(cursor)))
+            }
             Unit::Rows(first, last) => Some(Open::Rows(RowsCursor::new(store, self.snapshot, first, last, forward))),
         };
         Ok(true)
@@ -228,9 +239,13 @@ impl<F: Filter> Cursor<F> {
 struct StripeCursor {
     reader: RowReader,
     dead: DeadSet,
+    /// Numbers of the vector's rows.
     rows: Option<Rc<RowBlock>>,
+    /// Those of them that are read.
+    selected: Selection,
     /// Vector being read; -1 and the number of vectors are the ends.
     vector: i64,
+    /// Row read last; one before the first and one behind the last at the ends.
     index: i64,
 }
 
@@ -240,7 +255,8 @@ impl StripeCursor {
         let last = RowNumber(stripe.meta.last_row).block();
         let dead = DeadSet::load(store, first, last, snapshot.for_metadata());
         let vector = if forward { -1 } else { stripe.footer().vector_count() as i64 };
-        Self { reader: RowReader::for_scan(stripe, columns), dead, rows: None, vector, index: 0 }
+        let reader = RowReader::for_scan(stripe, columns);
+        Self { reader, dead, rows: None, selected: Selection::first(0), vector, index: 0 }
     }
 
     /// # Safety
@@ -254,17 +270,17 @@ impl StripeCursor {
     ) -> Result<bool, OrochiError> {
         loop {
             if let Some(rows) = &self.rows {
-                self.index += if forward { 1 } else { -1 };
-                if let Some(number) = usize::try_from(self.index).ok().and_then(|i| rows.get(i)) {
-                    let row = RowNumber(number);
-                    let at = Position { vector: self.vector as u32, index: self.index as u16 };
-                    if self.dead.contains(row) || self.reader.stripe().is_deleted(store, at)? {
-                        continue;
-                    }
+                let next = match forward {
+                    true => self.selected.at_or_after((self.index + 1) as usize),
+                    false => self.selected.before(self.index as usize),
+                };
+                if let Some((index, number)) = next.and_then(|index| Some((index, rows.get(index)?))) {
+                    self.index = index as i64;
+                    let at = Position { vector: self.vector as u32, index: index as u16 };
                     // SAFETY: the caller's promise.
                     unsafe {
                         self.reader.fill(store, at, slot)?;
-                        (*slot).tts_tid = tid::to_tid(row);
+                        (*slot).tts_tid = tid::to_tid(RowNumber(number));
                         slot::set_system(slot, self.reader.system());
                     }
                     return Ok(true);
@@ -284,6 +300,7 @@ impl StripeCursor {
             if !(0..count).contains(&self.vector) {
                 return Ok(false);
             }
+            pgrx::check_for_interrupts!();
             let stripe = self.reader.stripe().clone();
             if !filter.wants_vector(store, &stripe, self.vector as usize)? {
                 counters::add(Counter::VectorsSkipped, 1);
@@ -291,10 +308,34 @@ impl StripeCursor {
             }
             counters::add(Counter::VectorsScanned, 1);
             let rows = stripe.rows(store, self.vector as usize)?;
+            self.select(store, filter, &stripe, &rows)?;
             self.index = if forward { -1 } else { rows.len() as i64 };
             self.rows = Some(rows);
             return Ok(true);
         }
+    }
+
+    /// Finds the rows of the vector that are there and matter.
+    fn select(
+        &mut self,
+        store: &Store,
+        filter: &mut impl Filter,
+        stripe: &OpenStripe,
+        rows: &RowBlock,
+    ) -> Result<(), OrochiError> {
+        let vector = self.vector as u32;
+        self.selected = Selection::first(rows.len());
+        let all_live = self.dead.is_empty() && !stripe.has_deleted();
+        for index in (0..rows.len()).filter(|_| !all_live) {
+            let dead = rows.get(index).is_some_and(|row| self.dead.contains(RowNumber(row)));
+            if dead || stripe.is_deleted(store, Position { vector, index: index as u16 })? {
+                self.selected.remove(index);
+            }
+        }
+        self.reader.open_vector(vector);
+        filter.narrow(store, &mut self.reader, &mut self.selected)?;
+        self.reader.select(self.selected);
+        Ok(())
     }
 }
 

@@ -21,6 +21,11 @@ impl DeadSet {
         Self(rows)
     }
 
+    /// True if no row is marked.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// True if the row is marked.
     #[inline]
     pub fn contains(&self, row: RowNumber) -> bool {

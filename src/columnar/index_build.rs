@@ -86,6 +86,11 @@ pub unsafe fn build(build: &Build, extent: Extent) -> f64 {
     let mut sink = Sink { build, eval, slot, alive: 0.0 };
     match extent {
         Extent::Blocks(first, count) => blocks(&store, &mut sink, first, count).or_raise(),
+        // Sorted stripes have their rows in any order, and BRIN takes it that blocks ascend.
+        // SAFETY: the caller's promise; an open index has its pg_class row.
+        Extent::Whole(None) if unsafe { (*(*build.index).rd_rel).relam } == pg_sys::BRIN_AM_OID => {
+            blocks(&store, &mut sink, 0, MAX_BLOCKS).or_raise();
+        }
         Extent::Whole(shared) => {
             // SAFETY: the caller's promise.
             let concurrent = unsafe { (*build.info).ii_Concurrent };

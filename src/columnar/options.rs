@@ -1,9 +1,12 @@
 //! Options of a columnar table. PostgreSQL gives access methods no storage parameters, so they are the table's security
 //! label of the provider `orochi`, which pg_dump keeps: `compression=zstd, compression_level=9, stripe_row_limit=50000`.
+//! The columns of segment_by and order_by have labels of their own (`ordering.rs`).
 
 use super::am;
 use super::encoding::Compression;
+use super::ordering::{self, Role};
 use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::regclass::RegClass;
 use crate::pg::{OpenRel, Rel, label, server};
 use crate::settings;
 use pgrx::pg_sys;
@@ -11,7 +14,7 @@ use pgrx::prelude::*;
 use std::fmt;
 
 /// Name of the label provider.
-const PROVIDER: &std::ffi::CStr = c"orochi";
+pub const PROVIDER: &std::ffi::CStr = c"orochi";
 
 /// What a table asks for; what it does not say the settings decide.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -84,7 +87,7 @@ impl Options {
             _ => {
                 return Err(invalid(
                     format!("unrecognized columnar option \"{name}\""),
-                    "The options are compression, compression_level and stripe_row_limit.",
+                    "The options are compression, compression_level and stripe_row_limit; segment_by and order_by belong to columns.",
                 ));
             }
         }
@@ -93,7 +96,7 @@ impl Options {
 
     /// Options of a table.
     pub fn of(table: Rel) -> Self {
-        label::get(table.oid(), PROVIDER).map_or_else(Self::default, |text| Self::parse(&text).or_raise())
+        label::get(table.oid(), 0, PROVIDER).map_or_else(Self::default, |text| Self::parse(&text).or_raise())
     }
 
     /// Compression of new stripes.
@@ -137,18 +140,22 @@ pub fn register() {
 /// Accepts a label only on a columnar table, and only with options that exist.
 fn check_label(object: &pg_sys::ObjectAddress, text: Option<&str>) {
     let Some(text) = text else { return };
-    if object.classId != pg_sys::RelationRelationId || object.objectSubId != 0 {
-        OrochiError::WrongObject { what: "columnar options belong to a table".into() }.raise();
+    if object.classId != pg_sys::RelationRelationId {
+        OrochiError::WrongObject { what: "columnar options belong to a table or a column".into() }.raise();
     }
-    columnar(object.objectId);
-    Options::parse(text).or_raise();
+    let table = columnar(object.objectId);
+    match object.objectSubId {
+        0 => drop(Options::parse(text).or_raise()),
+        column => ordering::check_label(table.rel(), column, text),
+    }
 }
 
 /// Forgets the options of a table that is no columnar one any more.
 pub fn forget(table: pg_sys::Oid) {
-    if label::get(table, PROVIDER).is_some() {
-        label::set(table, PROVIDER, None);
+    if label::get(table, 0, PROVIDER).is_some() {
+        label::set(table, 0, PROVIDER, None);
     }
+    ordering::forget(OpenRel::table(table, pg_sys::NoLock).rel());
 }
 
 /// Opens a columnar table, or raises an error if the relation is none.
@@ -160,17 +167,20 @@ fn columnar(oid: pg_sys::Oid) -> OpenRel {
     table
 }
 
-/// Sets options of a columnar table. An argument that is NULL leaves the option as it is; `reset` first forgets them all.
+/// Sets options of a columnar table, for stripes that are written from now on. An argument that is NULL leaves the option as it is; `reset`
+/// first forgets them all. `segment_by` and `order_by` list columns; an empty list forgets the option.
 #[pg_extern(volatile, parallel_unsafe)]
 fn columnar_set_options(
-    table_name: pg_sys::Oid,
+    table_name: RegClass,
     compression: default!(Option<&str>, "NULL"),
     compression_level: default!(Option<i32>, "NULL"),
     stripe_row_limit: default!(Option<i32>, "NULL"),
+    segment_by: default!(Option<&str>, "NULL"),
+    order_by: default!(Option<&str>, "NULL"),
     reset: default!(bool, false),
 ) {
     server::forbid_if_read_only(c"orochi.columnar_set_options()");
-    let table = columnar(table_name);
+    let table = columnar(table_name.0);
     server::require_owner(table.rel());
     let mut options = if reset { Options::default() } else { Options::of(table.rel()) };
     let given = [
@@ -182,20 +192,38 @@ fn columnar_set_options(
         options.set(name, &value).or_raise();
     }
     let text = options.to_string();
-    label::set(table_name, PROVIDER, (!text.is_empty()).then_some(text.as_str()));
+    label::set(table_name.0, 0, PROVIDER, (!text.is_empty()).then_some(text.as_str()));
+    if reset {
+        ordering::forget(table.rel());
+    }
+    for (role, columns) in [(Role::Segment, segment_by), (Role::Order, order_by)] {
+        if let Some(columns) = columns {
+            ordering::set_list(table.rel(), role, columns);
+            // The next list is to see what this one has done.
+            // SAFETY: runs in a function that is not read-only.
+            unsafe { pg_sys::CommandCounterIncrement() };
+        }
+    }
 }
 
 /// Options of a columnar table as text, empty if it has none of its own.
 #[pg_extern(stable, parallel_safe)]
-fn columnar_options(table_name: pg_sys::Oid) -> String {
-    Options::of(columnar(table_name).rel()).to_string()
+fn columnar_options(table_name: RegClass) -> String {
+    let table = columnar(table_name.0);
+    let mut shown = vec![Options::of(table.rel()).to_string()];
+    shown.extend([Role::Segment, Role::Order].map(|role| {
+        let columns = ordering::list(table.rel(), role);
+        if columns.is_empty() { columns } else { format!("{}=({columns})", role.option()) }
+    }));
+    shown.retain(|text| !text.is_empty());
+    shown.join(", ")
 }
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION orochi.columnar_set_options(oid, text, int, int, bool) IS
-    'sets options of a columnar table: compression, compression_level, stripe_row_limit';
-COMMENT ON FUNCTION orochi.columnar_options(oid) IS 'options of a columnar table as text';
+COMMENT ON FUNCTION orochi.columnar_set_options(regclass, text, int, int, text, text, bool) IS
+    'sets options of a columnar table: compression, compression_level, stripe_row_limit, segment_by, order_by';
+COMMENT ON FUNCTION orochi.columnar_options(regclass) IS 'options of a columnar table as text';
 "#,
     name = "columnar_options_comments",
     requires = [columnar_set_options, columnar_options]
@@ -215,7 +243,9 @@ mod unit {
 
     #[test]
     fn unknown_options_are_refused() {
-        for text in ["colour=red", "compression=rar", "compression_level=20", "stripe_row_limit=x", "compression"] {
+        for text in
+            ["colour=red", "compression=rar", "compression_level=20", "stripe_row_limit=x", "compression", "order_by=1"]
+        {
             assert!(matches!(Options::parse(text), Err(OrochiError::InvalidOption { .. })), "{text}");
         }
     }

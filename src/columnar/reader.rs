@@ -1,13 +1,14 @@
 //! Filling slots from stripe rows.
 
 use super::columns;
-use super::encoding::{Position, Vector};
-use super::slot::System;
+use super::encoding::{MAX_VECTOR_ROWS, Order, Position, Selection, Test, Vector};
+use super::slot::{self, System};
 use super::store::Store;
 use super::stripe::OpenStripe;
 use crate::pg::error::OrochiError;
 use crate::pg::values;
 use pgrx::pg_sys;
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
 
@@ -22,24 +23,73 @@ pub fn column_name(store: &Store, column: usize) -> String {
     }
 }
 
+/// How a column of a slot is filled.
+enum Access {
+    Null,
+    /// The same for all rows: the column was added after the stripe was written.
+    Same(pg_sys::Datum),
+    Word(Rc<Vector>),
+    Pointer(Rc<Vector>),
+}
+
 /// Reads rows of one stripe, vector by vector, and holds on to the vectors that the slot points into.
 pub struct RowReader {
     stripe: Rc<OpenStripe>,
-    vectors: Vec<Option<Rc<Vector>>>,
-    loaded: Option<u32>,
+    /// Columns that each row fills, and how.
+    columns: Vec<(usize, Access)>,
+    /// The other columns, which nobody asks for: NULL in all rows.
+    unwanted: Vec<usize>,
+    /// Vectors whose memory the next ones get.
+    recycled: HashMap<usize, Vector>,
+    /// The slot in which these are NULL already.
+    prepared: *mut pg_sys::TupleTableSlot,
+    /// The vector that is read.
+    vector: Option<u32>,
+    /// The rows of it that will be asked for.
+    selected: Selection,
+    /// Whether its wanted columns are decoded.
+    loaded: bool,
+    /// Columns that [`Self::narrow`] has decoded already.
+    narrowed: HashMap<usize, Rc<Vector>>,
     wanted: Option<Rc<[bool]>>,
     keep: bool,
+    /// What could not be read, if that is to be taken for NULL.
+    damage: Option<Vec<OrochiError>>,
 }
 
 impl RowReader {
     /// A reader of all columns that goes through the cache.
-    pub fn new(_store: &Store, stripe: Rc<OpenStripe>) -> Self {
-        Self { stripe, vectors: Vec::new(), loaded: None, wanted: None, keep: true }
+    pub fn new(stripe: Rc<OpenStripe>) -> Self {
+        Self { keep: true, ..Self::for_scan(stripe, None) }
     }
 
     /// A reader for a scan, of the wanted columns (all if `None`), past the cache.
     pub fn for_scan(stripe: Rc<OpenStripe>, wanted: Option<Rc<[bool]>>) -> Self {
-        Self { stripe, vectors: Vec::new(), loaded: None, wanted, keep: false }
+        Self {
+            stripe,
+            columns: Vec::new(),
+            unwanted: Vec::new(),
+            recycled: HashMap::new(),
+            prepared: std::ptr::null_mut(),
+            vector: None,
+            selected: Selection::first(0),
+            loaded: false,
+            narrowed: HashMap::new(),
+            wanted,
+            keep: false,
+            damage: None,
+        }
+    }
+
+    /// Takes columns of a vector that cannot be read for NULL from now on, and remembers them.
+    pub fn leniently(mut self) -> Self {
+        self.damage = Some(Vec::new());
+        self
+    }
+
+    /// What could not be read since this was asked last.
+    pub fn take_damage(&mut self) -> Vec<OrochiError> {
+        self.damage.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The stripe.
@@ -56,29 +106,103 @@ impl RowReader {
         self.wanted.as_ref().is_none_or(|wanted| wanted.get(column).copied().unwrap_or(true))
     }
 
-    /// Decodes the wanted columns of a vector.
+    /// Turns to a vector, all rows of which may be asked for.
+    pub fn open_vector(&mut self, vector: u32) {
+        if self.vector != Some(vector) {
+            self.vector = Some(vector);
+            self.selected = Selection::first(MAX_VECTOR_ROWS);
+            self.loaded = false;
+            self.narrowed.clear();
+        }
+    }
+
+    /// Restricts the rows of the vector that will be asked for.
+    pub fn select(&mut self, rows: Selection) {
+        self.selected = rows;
+        self.loaded = false;
+    }
+
+    /// Takes out of `rows` those of the vector whose value of a column cannot pass a test. `order` is that of the test's keys.
+    pub fn narrow(
+        &mut self,
+        store: &Store,
+        column: usize,
+        order: Order,
+        test: &Test,
+        rows: &mut Selection,
+    ) -> Result<(), OrochiError> {
+        let (Some(vector), Some(entry)) = (self.vector, self.stripe.footer().columns().get(column)) else {
+            return Ok(());
+        };
+        // A type change that left the table as it was may have changed the order.
+        if rows.count() == 0 || (test.needs_order() && entry.column_type.order != order) {
+            return Ok(());
+        }
+        let found = match self.narrowed.get(&column) {
+            Some(found) => found,
+            None => {
+                let recycled = self.recycled.remove(&column).unwrap_or_default();
+                let found = self.stripe.vector(store, column, vector as usize, self.keep, recycled)?;
+                self.narrowed.entry(column).or_insert(found)
+            }
+        };
+        found.narrow(order, test, rows);
+        Ok(())
+    }
+
+    /// Decodes the wanted columns of the vector.
     ///
     /// # Safety
     /// `desc` must be valid.
     unsafe fn load(&mut self, store: &Store, desc: pg_sys::TupleDesc, vector: u32) -> Result<(), OrochiError> {
-        if self.loaded == Some(vector) {
-            return Ok(());
-        }
-        self.loaded = None;
+        self.loaded = false;
+        self.prepared = std::ptr::null_mut();
         // SAFETY: the caller's promise.
         let attributes = unsafe { values::attributes(desc) };
         let stored = usize::from(self.stripe.meta.column_count);
-        self.vectors.clear();
-        self.vectors.resize(attributes.len(), None);
-        for (column, attribute) in attributes.iter().enumerate().take(stored) {
-            if attribute.attisdropped || !self.wants(column) {
-                continue;
-            }
-            self.check_type(store, column, attribute)?;
-            self.vectors[column] = Some(self.stripe.vector(store, column, vector as usize, self.keep)?);
+        self.recycled.extend(self.columns.drain(..).filter_map(spare));
+        self.unwanted.clear();
+        for (column, attribute) in attributes.iter().enumerate() {
+            let access = match () {
+                () if attribute.attisdropped => Access::Null,
+                () if !self.wants(column) => {
+                    self.unwanted.push(column);
+                    continue;
+                }
+                () if column >= stored => values::missing_value(desc, column).map_or(Access::Null, Access::Same),
+                () => match (self.read(store, column, attribute, vector), &mut self.damage) {
+                    (Ok(found), _) if attribute.attbyval => Access::Word(found),
+                    (Ok(found), _) => Access::Pointer(found),
+                    (Err(error), Some(damage)) => {
+                        damage.push(error);
+                        Access::Null
+                    }
+                    (Err(error), None) => return Err(error),
+                },
+            };
+            self.columns.push((column, access));
         }
-        self.loaded = Some(vector);
+        self.loaded = true;
         Ok(())
+    }
+
+    /// A column of the vector, with the selected rows' values ready.
+    fn read(
+        &mut self,
+        store: &Store,
+        column: usize,
+        attribute: &pg_sys::FormData_pg_attribute,
+        vector: u32,
+    ) -> Result<Rc<Vector>, OrochiError> {
+        self.check_type(store, column, attribute)?;
+        let found = match self.narrowed.remove(&column) {
+            Some(found) => found,
+            None => {
+                let recycled = self.recycled.remove(&column).unwrap_or_default();
+                self.stripe.vector(store, column, vector as usize, self.keep, recycled)?
+            }
+        };
+        self.stripe.finish(store, column, found, &self.selected)
     }
 
     fn check_type(
@@ -116,26 +240,44 @@ impl RowReader {
         // SAFETY: the caller's promise.
         let desc = unsafe { (*slot).tts_tupleDescriptor };
         // SAFETY: the slot keeps its descriptor.
-        unsafe { self.load(store, desc, at.vector)? };
-        let stored = usize::from(self.stripe.meta.column_count);
+        unsafe {
+            self.open_vector(at.vector);
+            if !self.loaded {
+                self.load(store, desc, at.vector)?;
+            }
+        }
+        let row = usize::from(at.index);
         // SAFETY: the slot has room for as many values as the descriptor has attributes.
         unsafe {
-            pg_sys::ExecClearTuple(slot);
-            let attributes = values::attributes(desc);
+            slot::begin_virtual(slot);
             let (out, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
-            for (column, attribute) in attributes.iter().enumerate() {
-                let datum = match &self.vectors[column] {
-                    Some(vector) => {
-                        vector.get(usize::from(at.index)).map(|bytes| values::datum_of(attribute.attbyval, bytes))
-                    }
-                    None if column >= stored && !attribute.attisdropped => values::missing_value(desc, column),
-                    None => None,
-                };
-                *nulls.add(column) = datum.is_none();
-                *out.add(column) = datum.unwrap_or(pg_sys::Datum::from(0usize));
+            if self.prepared != slot {
+                for column in &self.unwanted {
+                    *nulls.add(*column) = true;
+                    *out.add(*column) = pg_sys::Datum::from(0usize);
+                }
+                self.prepared = slot;
             }
-            pg_sys::ExecStoreVirtualTuple(slot);
+            for (column, access) in &self.columns {
+                let datum = match access {
+                    Access::Null => None,
+                    Access::Same(datum) => Some(*datum),
+                    Access::Word(vector) => vector.word(row).map(|word| pg_sys::Datum::from(word as usize)),
+                    Access::Pointer(vector) => vector.tail(row).map(|bytes| pg_sys::Datum::from(bytes.as_ptr())),
+                };
+                *nulls.add(*column) = datum.is_none();
+                *out.add(*column) = datum.unwrap_or(pg_sys::Datum::from(0usize));
+            }
+            slot::end_virtual(slot, (*desc).natts);
         }
         Ok(())
+    }
+}
+
+/// The memory of a vector that nobody else holds.
+fn spare((column, access): (usize, Access)) -> Option<(usize, Vector)> {
+    match access {
+        Access::Word(vector) | Access::Pointer(vector) => Rc::try_unwrap(vector).ok().map(|vector| (column, vector)),
+        Access::Null | Access::Same(_) => None,
     }
 }

@@ -201,6 +201,39 @@ pub unsafe fn store_tuple(slot: *mut pg_sys::TupleTableSlot, tuple: pg_sys::Heap
     }
 }
 
+/// Makes a slot ready to take values one by one, between this and [`end_virtual`].
+///
+/// # Safety
+/// `slot` must be a valid slot.
+#[inline]
+pub unsafe fn begin_virtual(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's promise. A slot of ours that owns no tuple has nothing to free.
+    unsafe {
+        if !is_ours(slot) || u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE != 0 {
+            pg_sys::ExecClearTuple(slot);
+        }
+    }
+}
+
+/// Says that a slot has its first `count` values, all that it can have.
+///
+/// # Safety
+/// As for [`begin_virtual`], which has to come before.
+#[inline]
+pub unsafe fn end_virtual(slot: *mut pg_sys::TupleTableSlot, count: i32) {
+    // SAFETY: the caller's promise; the fields are set as core's virtual slots set them.
+    unsafe {
+        if is_ours(slot) {
+            let ours = slot.cast::<ColumnarSlot>();
+            (*ours).has_system = false;
+            (*ours).base.tuple = std::ptr::null_mut();
+            (*ours).base.off = 0;
+        }
+        (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+        (*slot).tts_nvalid = count as pg_sys::AttrNumber;
+    }
+}
+
 /// Notes the transaction fields of the row in the slot, if the slot is one of ours.
 ///
 /// # Safety
@@ -229,7 +262,7 @@ pub unsafe fn fetch(store: &Store, row: RowNumber, snapshot: Snap, slot: *mut pg
         match found {
             Some(Found::Row(tuple)) => store_tuple(slot, tuple),
             Some(Found::Stripe(stripe, at)) => {
-                let mut row_reader = reader::RowReader::new(store, stripe);
+                let mut row_reader = reader::RowReader::new(stripe);
                 row_reader.fill(store, at, slot).or_raise();
                 (*slot).tts_tid = tid::to_tid(row);
                 materialize(slot);
@@ -341,7 +374,7 @@ unsafe fn same_values(
                 return false;
             }
             let (va, vb) = (*(*a).tts_values.add(i), *(*b).tts_values.add(i));
-            if !null_a && !externs::datumIsEqual(va, vb, attribute.attbyval, i32::from(attribute.attlen)) {
+            if !null_a && !externs::datum_image_eq(va, vb, attribute.attbyval, i32::from(attribute.attlen)) {
                 return false;
             }
         }

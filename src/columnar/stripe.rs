@@ -1,10 +1,11 @@
 //! The stripes of a table: their descriptions, and reading parts of them through the cache.
 
-use super::blob::{self, BlobSource, ReadError};
-use super::cache::{self, Entry, Part};
+use super::blob::{self, BlobSource, Pieces, ReadError};
+use super::cache::{self, Entry, Located, Part};
 use super::encoding::{
-    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES, Position,
-    RowBlock, StripeMeta, Vector, read_directory, read_footer, read_row_block, read_vector,
+    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, Decoder, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES,
+    MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, read_directory, read_footer,
+    read_row_block, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -16,10 +17,19 @@ use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
 use crate::pg::snapshot::{Kind, LatestMvcc, Snap};
 use pgrx::pg_sys;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// No vector is longer than this when decompressed.
 const MAX_RAW: usize = MAX_VECTOR_BYTES;
+
+/// Bytes of buffers that a session keeps between vectors.
+const KEPT_SCRATCH: usize = 4 << 20;
+
+thread_local! {
+    /// What reading a vector takes besides the vector.
+    static SCRATCH: RefCell<(AlignedBuf, Decoder)> = RefCell::new(Default::default());
+}
 
 /// A stripe that can be read.
 pub struct OpenStripe {
@@ -28,7 +38,7 @@ pub struct OpenStripe {
     /// Transaction that wrote it.
     pub xmin: pg_sys::TransactionId,
     file: FileId,
-    footer: Rc<Footer>,
+    footer: Rc<Located>,
     deleted: Option<Rc<DeleteBitmap>>,
 }
 
@@ -117,17 +127,18 @@ pub fn open_described(store: &Store, described: Described) -> Result<Rc<OpenStri
     Ok(Rc::new(OpenStripe { meta, xmin, file, footer, deleted }))
 }
 
-fn footer(store: &Store, file: FileId, meta: &StripeMeta) -> Result<Rc<Footer>, ReadError> {
-    if let Some(Entry::Footer(footer)) = cache::get(file, meta.blob.id, Part::Footer) {
-        meta.check_footer(&footer)?;
-        return Ok(footer);
+fn footer(store: &Store, file: FileId, meta: &StripeMeta) -> Result<Rc<Located>, ReadError> {
+    if let Some(Entry::Footer(found)) = cache::get(file, meta.blob.id, Part::Footer) {
+        meta.check_footer(&found.footer)?;
+        return Ok(found);
     }
-    let mut source = BlobSource { store, blob: meta.blob };
+    let pieces = Pieces::default();
+    let mut source = BlobSource { store, blob: meta.blob, pieces: &pieces };
     let footer = read_footer(&mut source, meta.footer_offset, meta.footer_len as usize, &mut AlignedBuf::new())?;
     meta.check_footer(&footer)?;
-    let footer = Rc::new(footer);
-    cache::put(file, meta.blob.id, Part::Footer, Entry::Footer(footer.clone()));
-    Ok(footer)
+    let found = Rc::new(Located { footer, pieces });
+    cache::put(file, meta.blob.id, Part::Footer, Entry::Footer(found.clone()));
+    Ok(found)
 }
 
 fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Result<Rc<DeleteBitmap>, ReadError> {
@@ -137,7 +148,7 @@ fn delete_bitmap(store: &Store, file: FileId, blob: BlobRef, rows: u32) -> Resul
         return Ok(deleted);
     }
     let mut bytes = AlignedBuf::new();
-    BlobSource { store, blob }.read(0, blob.len as usize, &mut bytes)?;
+    BlobSource { store, blob, pieces: &Pieces::default() }.read(0, blob.len as usize, &mut bytes)?;
     let deleted = Rc::new(DeleteBitmap::parse(bytes.as_slice(), rows)?);
     cache::put(file, blob.id, Part::Deleted, Entry::Deleted(deleted.clone()));
     Ok(deleted)
@@ -219,7 +230,11 @@ impl OpenStripe {
     /// The footer.
     #[inline]
     pub fn footer(&self) -> &Footer {
-        &self.footer
+        &self.footer.footer
+    }
+
+    fn source<'a>(&'a self, store: &'a Store) -> BlobSource<'a> {
+        BlobSource { store, blob: self.meta.blob, pieces: &self.footer.pieces }
     }
 
     fn place(&self, store: &Store, error: ReadError) -> OrochiError {
@@ -233,11 +248,58 @@ impl OpenStripe {
 
     /// Position of a row that the stripe holds and that is not in its delete bitmap.
     pub fn find(&self, store: &Store, row: RowNumber) -> Result<Option<Position>, OrochiError> {
-        let Some(vector) = self.footer.vector_with(row.0) else { return Ok(None) };
-        let rows = self.rows(store, vector)?;
-        let Some(index) = rows.find(row.0) else { return Ok(None) };
-        let at = Position { vector: vector as u32, index };
+        let Some(at) = self.place_of(store, row)? else { return Ok(None) };
         Ok((!self.is_deleted(store, at)?).then_some(at))
+    }
+
+    fn place_of(&self, store: &Store, row: RowNumber) -> Result<Option<Position>, OrochiError> {
+        if self.footer().is_increasing() {
+            let Some(vector) = self.footer().vector_with(row.0) else { return Ok(None) };
+            let index = self.rows(store, vector)?.find(row.0);
+            return Ok(index.map(|index| Position { vector: vector as u32, index }));
+        }
+        let Some(offset) = row.0.checked_sub(self.meta.first_row) else { return Ok(None) };
+        Ok(self.permutation(store)?.find(offset).and_then(|ordinal| self.footer().position(ordinal)))
+    }
+
+    /// Rows whose numbers are at least `start` and below `end`, with their places.
+    pub fn rows_between(&self, store: &Store, start: u64, end: u64) -> Result<Vec<(RowNumber, Position)>, OrochiError> {
+        let mut found = Vec::new();
+        if !self.footer().is_increasing() {
+            let first = self.meta.first_row;
+            let permutation = self.permutation(store)?;
+            for (offset, ordinal) in permutation.range(start.saturating_sub(first), end.saturating_sub(first)) {
+                found.extend(self.footer().position(ordinal).map(|at| (RowNumber(first + u64::from(offset)), at)));
+            }
+            return Ok(found);
+        }
+        let from = self.footer().vector_with(start.max(self.meta.first_row)).unwrap_or(self.footer().vector_count());
+        for vector in from..self.footer().vector_count() {
+            let rows = self.rows(store, vector)?;
+            for index in 0..rows.len() {
+                let Some(number) = rows.get(index).filter(|number| *number < end) else { return Ok(found) };
+                if number >= start {
+                    found.push((RowNumber(number), Position { vector: vector as u32, index: index as u16 }));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the rows are, if they are not in the order of their numbers.
+    fn permutation(&self, store: &Store) -> Result<Rc<Permutation>, OrochiError> {
+        if let Some(Entry::Permutation(found)) = cache::get(self.file, self.meta.blob.id, Part::Permutation) {
+            return Ok(found);
+        }
+        let mut blocks = Vec::new();
+        for vector in 0..self.footer().vector_count() {
+            blocks.push(self.rows(store, vector)?);
+        }
+        let built = Permutation::build(self.meta.first_row, self.meta.row_count, &blocks)
+            .map_err(|error| self.place(store, error.into()))?;
+        let built = Rc::new(built);
+        cache::put(self.file, self.meta.blob.id, Part::Permutation, Entry::Permutation(built.clone()));
+        Ok(built)
     }
 
     /// Row numbers of a vector.
@@ -245,18 +307,23 @@ impl OpenStripe {
         if let Some(Entry::Rows(rows)) = cache::get(self.file, self.meta.blob.id, Part::Rows(vector as u32)) {
             return Ok(rows);
         }
-        let mut source = BlobSource { store, blob: self.meta.blob };
-        let rows = read_row_block(&mut source, &self.footer, vector, &mut AlignedBuf::new())
+        let mut source = self.source(store);
+        let rows = read_row_block(&mut source, self.footer(), vector, &mut AlignedBuf::new())
             .map_err(|error| self.place(store, error))?;
         let rows = Rc::new(rows);
         cache::put(self.file, self.meta.blob.id, Part::Rows(vector as u32), Entry::Rows(rows.clone()));
         Ok(rows)
     }
 
+    /// True if it has a delete bitmap.
+    pub fn has_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
     /// True if the delete bitmap has the row.
     pub fn is_deleted(&self, store: &Store, at: Position) -> Result<bool, OrochiError> {
         let Some(deleted) = &self.deleted else { return Ok(false) };
-        let ordinal = self.footer.ordinal(at).map_err(|error| self.place(store, error.into()))?;
+        let ordinal = self.footer().ordinal(at).map_err(|error| self.place(store, error.into()))?;
         Ok(deleted.contains(ordinal))
     }
 
@@ -266,34 +333,64 @@ impl OpenStripe {
         if let Some(Entry::Directory(directory)) = cache::get(self.file, self.meta.blob.id, part) {
             return Ok(directory);
         }
-        let mut source = BlobSource { store, blob: self.meta.blob };
-        let directory = read_directory(&mut source, &self.footer, column, &mut AlignedBuf::new())
+        let mut source = self.source(store);
+        let directory = read_directory(&mut source, self.footer(), column, &mut AlignedBuf::new())
             .map_err(|error| self.place_column(store, column, error))?;
         let directory = Rc::new(directory);
         cache::put(self.file, self.meta.blob.id, part, Entry::Directory(directory.clone()));
         Ok(directory)
     }
 
-    /// A vector of a column, through the cache if `keep` says so (scans of whole stripes would only flush it).
-    pub fn vector(&self, store: &Store, column: usize, vector: usize, keep: bool) -> Result<Rc<Vector>, OrochiError> {
+    /// A vector of a column, whose values [`Self::finish`] makes ready. With `keep` it goes through the cache, which scans of whole stripes would only flush; they pass on the memory
+    /// of a vector that they are done with.
+    pub fn vector(
+        &self,
+        store: &Store,
+        column: usize,
+        vector: usize,
+        keep: bool,
+        recycled: Vector,
+    ) -> Result<Rc<Vector>, OrochiError> {
         let part = Part::Vector(column as u32, vector as u32);
         if let Some(Entry::Vector(found)) = cache::get(self.file, self.meta.blob.id, part) {
             return Ok(found);
         }
-        let read = || -> Result<Vector, OrochiError> {
-            let directory = self.directory(store, column)?;
-            let fail = |error| self.place_column(store, column, error);
-            let entry = directory.entry(vector).map_err(|e| fail(e.into()))?;
-            let column_type = &self.footer.column(column).map_err(|e| fail(e.into()))?.column_type;
-            let mut source = BlobSource { store, blob: self.meta.blob };
-            read_vector(&mut source, column_type, entry, MAX_RAW, &mut AlignedBuf::new(), AlignedBuf::new())
-                .map_err(fail)
-        };
-        let found = Rc::new(read()?);
+        let directory = self.directory(store, column)?;
+        let fail = |error| self.place_column(store, column, error);
+        let entry = directory.entry(vector).map_err(|e| fail(e.into()))?;
+        let column_type = &self.footer().column(column).map_err(|e| fail(e.into()))?.column_type;
+        let mut source = self.source(store);
+        let found = SCRATCH.with_borrow_mut(|(bytes, decoder)| {
+            let found = read_vector(&mut source, column_type, entry, MAX_RAW, bytes, decoder, recycled);
+            if bytes.capacity() + decoder.memory() > KEPT_SCRATCH {
+                (*bytes, *decoder) = Default::default();
+            }
+            found
+        });
+        let mut found = found.map_err(fail)?;
+        if keep {
+            found.finish(&Selection::first(MAX_VECTOR_ROWS)).map_err(|e| fail(e.into()))?;
+        }
+        let found = Rc::new(found);
         if keep {
             cache::put(self.file, self.meta.blob.id, part, Entry::Vector(found.clone()));
         }
         Ok(found)
+    }
+
+    /// Makes the values of some rows of a vector ready to be used.
+    pub fn finish(
+        &self,
+        store: &Store,
+        column: usize,
+        mut vector: Rc<Vector>,
+        rows: &Selection,
+    ) -> Result<Rc<Vector>, OrochiError> {
+        // What others hold too is from the cache, and all of it is ready.
+        if let Some(own) = Rc::get_mut(&mut vector) {
+            own.finish(rows).map_err(|error| self.place_column(store, column, error.into()))?;
+        }
+        Ok(vector)
     }
 }
 

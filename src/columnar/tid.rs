@@ -28,3 +28,10 @@ pub fn same(a: &pg_sys::ItemPointerData, b: &pg_sys::ItemPointerData) -> bool {
 pub fn block(tid: &pg_sys::ItemPointerData) -> u32 {
     pgrx::itemptr::item_pointer_get_both(*tid).0
 }
+
+/// A TID of the companion.
+pub fn place(block: u32, offset: u16) -> pg_sys::ItemPointerData {
+    let mut tid = pg_sys::ItemPointerData::default();
+    pgrx::itemptr::item_pointer_set_all(&mut tid, block, offset);
+    tid
+}

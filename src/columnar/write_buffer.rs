@@ -5,12 +5,11 @@
 //! subtransaction has to read the rows, the stripe is written there, under the nested transaction's id, and kept in memory
 //! as well: if that one aborts, the stripe is written again later.
 
-use super::columns;
-use super::encoding::{EncodingError, Finished, Limits, StripeMeta, StripeWriter};
+use super::encoding::{EncodingError, Finished, Limits, StripeMeta};
 use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
 use super::options::Options;
-use super::row_values::RowValues;
 use super::store::Store;
+use super::stripe_builder::StripeBuilder;
 use super::{insert, metapage, stripe, transaction};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
@@ -27,7 +26,7 @@ const FIRST_RESERVATIONS: [u32; 2] = [16, 64];
 const BUDGET_EVERY: u32 = 64;
 
 enum Content {
-    Filling(Box<StripeWriter>, Box<RowValues>),
+    Filling(Box<StripeBuilder>),
     /// Complete; `written_in` is the subtransaction under which it was written, if it was.
     Finished {
         stripe: Rc<Finished>,
@@ -88,7 +87,7 @@ pub unsafe fn push(
     let file = table.file();
     let position = BUFFERS.with_borrow(|buffers| {
         buffers.iter().position(|b| {
-            b.file == file && b.owner == owner && b.cid == cid && matches!(b.content, Content::Filling(..))
+            b.file == file && b.owner == owner && b.cid == cid && matches!(b.content, Content::Filling(_))
         })
     });
     let position = position.unwrap_or_else(|| begin(table, cid, owner, stripes_before));
@@ -124,13 +123,8 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     let number = metapage::reserve_stripe(table);
     let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(number, first, last), cid);
     drop(numbering);
-    // SAFETY: the descriptor is valid while the table is open.
-    let types = unsafe { columns::column_types(table.desc()) };
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
-    let writer =
-        StripeWriter::new(&types, options.compression(), limits).unwrap_or_else(|e| writer_error(table, &e).raise());
-    // SAFETY: as above.
-    let values = unsafe { RowValues::new(table.desc(), types) };
+    let builder = StripeBuilder::new(table, &options, limits).unwrap_or_else(|e| writer_error(table, &e).raise());
     BUFFERS.with_borrow_mut(|buffers| {
         buffers.push(Buffer {
             table: table.oid(),
@@ -142,7 +136,7 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
             last,
             reservation,
             row_limit: options.stripe_row_limit(),
-            content: Content::Filling(Box::new(writer), Box::new(values)),
+            content: Content::Filling(Box::new(builder)),
         });
         buffers.len() - 1
     })
@@ -154,18 +148,15 @@ unsafe fn append(table: Rel, position: usize, slot: *mut pg_sys::TupleTableSlot)
     let outcome = BUFFERS.with_borrow_mut(|buffers| {
         let buffer = &mut buffers[position];
         let row = buffer.next;
-        let Content::Filling(writer, values) = &mut buffer.content else { return Ok((row, true, 0)) };
+        let Content::Filling(builder) = &mut buffer.content else { return Ok((row, true, 0)) };
         // SAFETY: the caller's promise.
-        unsafe { values.load(slot) };
-        let pushed = writer.push_row(row, |column| values.get(column));
-        values.release();
-        if let Err(error) = pushed {
+        if let Err(error) = unsafe { builder.push(row, slot) } {
             buffer.content = Content::Failed;
             return Err(error);
         }
         buffer.next += 1;
-        let full = row == buffer.last || writer.should_flush(buffer.row_limit);
-        Ok((row, full, writer.rows()))
+        let full = row == buffer.last || builder.should_flush(buffer.row_limit);
+        Ok((row, full, builder.rows()))
     });
     match outcome {
         Ok((row, full, rows)) => (RowNumber(row), full, rows),
@@ -180,7 +171,7 @@ fn keep_budget() {
     loop {
         let largest = BUFFERS.with_borrow(|buffers| {
             let memory = |b: &Buffer| match &b.content {
-                Content::Filling(writer, _) => writer.memory(),
+                Content::Filling(builder) => builder.memory(),
                 Content::Finished { stripe, .. } => stripe.pieces.iter().map(Vec::len).sum(),
                 Content::Failed => 0,
             };
@@ -224,23 +215,27 @@ fn flush_at(position: usize, table: Rel) {
 
 type ToWrite = (Rc<Finished>, pg_sys::CommandId, pg_sys::ItemPointerData);
 
-/// Completes a buffer's stripe; `None` if it is already written.
+/// Completes a buffer's stripe; `None` if it is already written. A sort may call functions that read tables, so the buffers are not held
+/// meanwhile.
 fn finish(position: usize, table: Rel) -> Option<ToWrite> {
-    let outcome = BUFFERS.with_borrow_mut(|buffers| {
+    let content = BUFFERS.with_borrow_mut(|buffers| std::mem::replace(&mut buffers[position].content, Content::Failed));
+    let stripe = match content {
+        Content::Filling(builder) => match builder.finish() {
+            Ok(built) => Rc::new(built.finished),
+            Err(error) => writer_error(table, &error).raise(),
+        },
+        Content::Finished { stripe, written_in: None } => stripe,
+        done @ Content::Finished { .. } => {
+            BUFFERS.with_borrow_mut(|buffers| buffers[position].content = done);
+            return None;
+        }
+        Content::Failed => writer_error(table, &EncodingError::WriterFailed).raise(),
+    };
+    BUFFERS.with_borrow_mut(|buffers| {
         let buffer = &mut buffers[position];
-        let stripe = match std::mem::replace(&mut buffer.content, Content::Failed) {
-            Content::Filling(writer, _) => Rc::new(writer.finish()?),
-            Content::Finished { stripe, written_in: None } => stripe,
-            done @ Content::Finished { .. } => {
-                buffer.content = done;
-                return Ok(None);
-            }
-            Content::Failed => return Err(EncodingError::WriterFailed),
-        };
         buffer.content = Content::Finished { stripe: stripe.clone(), written_in: None };
-        Ok(Some((stripe, buffer.cid, buffer.reservation)))
-    });
-    outcome.unwrap_or_else(|error| writer_error(table, &error).raise())
+        Some((stripe, buffer.cid, buffer.reservation))
+    })
 }
 
 /// True if no buffer exists; the cheap test that hooks make.

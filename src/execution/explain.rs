@@ -29,6 +29,7 @@ pub unsafe extern "C-unwind" fn explain(node: *mut CustomScanState, ancestors: *
             show_count(c"Stripes Skipped", &counts.stripes_skipped, out);
             show_count(c"Vectors Read", &counts.vectors_read, out);
             show_count(c"Vectors Skipped", &counts.vectors_skipped, out);
+            show_count(c"Rows Skipped", &counts.rows_skipped, out);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Clauses of a scan's condition that zone maps can decide.
 
-use super::zone_filter::{Condition, Test};
+use super::zone_filter::Condition;
 use crate::columnar::columns;
-use crate::columnar::encoding::{Order, order_key};
+use crate::columnar::encoding::{ColumnType, Order, Physical, Test, Zone, order_keys};
 use crate::pg::compat::pointers;
 use crate::pg::error::OrochiError;
 use crate::pg::values;
@@ -38,6 +38,7 @@ struct Operand {
 /// A column of the scanned relation.
 struct Column {
     index: usize,
+    /// The type as which it is compared.
     type_oid: Oid,
     order: Order,
 }
@@ -86,17 +87,27 @@ impl Finder {
     unsafe fn column(&self, node: *mut Node) -> Option<Column> {
         // SAFETY: the caller's promise.
         unsafe {
-            if node.is_null() || (*node).type_ != NodeTag::T_Var {
+            if node.is_null() {
                 return None;
             }
-            let var = &*node.cast::<Var>();
+            // A varchar compares as text.
+            let bare = match (*node).type_ {
+                NodeTag::T_RelabelType => (*node.cast::<RelabelType>()).arg.cast::<Node>(),
+                _ => node,
+            };
+            if bare.is_null() || (*bare).type_ != NodeTag::T_Var {
+                return None;
+            }
+            let var = &*bare.cast::<Var>();
             if var.varno != self.relation || var.varlevelsup != 0 {
                 return None;
             }
             let index = usize::try_from(var.varattno).ok()?.checked_sub(1)?;
             let attribute = values::attributes(self.desc).get(index)?;
-            let order = columns::order(attribute.atttypid);
-            (attribute.atttypid == var.vartype).then_some(Column { index, type_oid: var.vartype, order })
+            let (order, type_oid) = (columns::order(attribute.atttypid), exprType(node));
+            let same =
+                attribute.atttypid == var.vartype && (type_oid == var.vartype || columns::order(type_oid) == order);
+            same.then_some(Column { index, type_oid, order })
         }
     }
 
@@ -105,8 +116,8 @@ impl Finder {
     unsafe fn boolean(&self, node: *mut Node, value: bool) -> Option<(Column, Kind)> {
         // SAFETY: the caller's promise.
         let column = unsafe { self.column(node)? };
-        let key = order_key(Order::Bool, &[u8::from(value)])?;
-        (column.type_oid == BOOLOID).then_some((column, Kind::Fixed(Test::Between(key, key))))
+        let keys = order_keys(Order::Bool, Physical::Fixed { len: 1 }, &[u8::from(value)])?;
+        (column.type_oid == BOOLOID).then_some((column, Kind::Fixed(Test::Between(keys.min, keys.max))))
     }
 
     /// # Safety
@@ -130,7 +141,7 @@ impl Finder {
                 Some(column) => (column, right, (*expression).opno),
                 None => (self.column(right)?, left, get_commutator((*expression).opno)),
             };
-            let (strategy, type_oid) = strategy(&column, operator)?;
+            let (strategy, type_oid) = strategy(&column, operator, (*expression).inputcollid)?;
             let operand = self.operand(other, type_oid)?;
             Some((column, Kind::Compare(strategy, operand)))
         }
@@ -143,7 +154,7 @@ impl Finder {
         unsafe {
             let &[left, right] = pointers::<Node>((*expression).args).as_slice() else { return None };
             let column = self.column(left)?;
-            let (strategy, type_oid) = strategy(&column, (*expression).opno)?;
+            let (strategy, type_oid) = strategy(&column, (*expression).opno, (*expression).inputcollid)?;
             if !(*expression).useOr || strategy != BTEqualStrategyNumber as i32 {
                 return None;
             }
@@ -193,7 +204,7 @@ unsafe extern "C-unwind" fn calls_user_functions(node: *mut Node, context: *mut 
 ///
 /// # Safety
 /// Must be called inside a transaction.
-unsafe fn strategy(column: &Column, operator: Oid) -> Option<(i32, Oid)> {
+unsafe fn strategy(column: &Column, operator: Oid, collation: Oid) -> Option<(i32, Oid)> {
     if column.order == Order::None || operator == InvalidOid {
         return None;
     }
@@ -205,7 +216,21 @@ unsafe fn strategy(column: &Column, operator: Oid) -> Option<(i32, Oid)> {
         }
         let (mut strategy, mut left, mut right) = (0, InvalidOid, InvalidOid);
         get_op_opfamily_properties(operator, family, false, &mut strategy, &mut left, &mut right);
-        (left == column.type_oid && comparable(left, right)).then_some((strategy, right))
+        let fits = left == column.type_oid && comparable(left, right) && fits_collation(strategy, collation);
+        fits.then_some((strategy, right))
+    }
+}
+
+/// Whether a comparison under a collation is one of bytes: zone maps of texts sort by these.
+///
+/// # Safety
+/// Must be called inside a transaction.
+unsafe fn fits_collation(strategy: i32, collation: Oid) -> bool {
+    // SAFETY: the caller's promise; catalog look-ups.
+    unsafe {
+        collation == InvalidOid
+            || crate::pg::compat::collation_is_c(collation)
+            || (strategy == BTEqualStrategyNumber as i32 && get_collation_isdeterministic(collation))
     }
 }
 
@@ -228,11 +253,11 @@ impl Predicate {
             match &self.kind {
                 Kind::Fixed(test) => test.clone(),
                 Kind::Compare(strategy, operand) => match operand.evaluate(context) {
-                    Some(value) => compare(*strategy, operand.key(value)),
+                    Some(value) => compare(*strategy, self.order, operand.keys(value)),
                     None => Test::Never,
                 },
                 Kind::AnyOf(operand) => match operand.evaluate(context) {
-                    Some(array) => Test::OneOf(operand.element_keys(array)?),
+                    Some(array) => operand.element_keys(array)?.map_or(Test::NotNull, Test::OneOf),
                     None => Test::Never,
                 },
             }
@@ -251,21 +276,30 @@ impl Operand {
         (!null).then_some(value)
     }
 
-    fn key(&self, value: Datum) -> Option<u64> {
-        let len = match self.type_oid {
-            BOOLOID => 1,
-            INT2OID => 2,
-            INT4OID | DATEOID | OIDOID | FLOAT4OID => 4,
-            _ => 8,
-        };
-        order_key(columns::order(self.type_oid), &(value.value() as u64).to_le_bytes()[..len])
+    /// Keys between which a value lies; `None` if nothing can be said of it.
+    ///
+    /// # Safety
+    /// `value` must be of the operand's type; the current context must be short-lived.
+    unsafe fn keys(&self, value: Datum) -> Option<Zone> {
+        let (mut len, mut by_value, mut align) = (0, false, 0);
+        // SAFETY: the caller's promise.
+        unsafe {
+            get_typlenbyvalalign(self.type_oid, &mut len, &mut by_value, &mut align);
+            let ColumnType { physical, order } = columns::stored_type(len, align, self.type_oid);
+            if by_value {
+                let word = (value.value() as u64).to_le_bytes();
+                return order_keys(order, physical, word.get(..usize::try_from(len).ok()?)?);
+            }
+            let plain = if len == -1 { Datum::from(pg_detoast_datum_packed(value.cast_mut_ptr())) } else { value };
+            order_keys(order, physical, values::pointed_bytes(plain, len))
+        }
     }
 
-    /// Sorted keys of an array's elements. NULLs are left out, since nothing equals them.
+    /// Sorted keys of an array's elements. NULLs are left out, since nothing equals them. `None` if nothing can be said of an element.
     ///
     /// # Safety
     /// `array` must be an array; the current context must be short-lived.
-    unsafe fn element_keys(&self, array: Datum) -> Result<Vec<u64>, OrochiError> {
+    unsafe fn element_keys(&self, array: Datum) -> Result<Option<Vec<Zone>>, OrochiError> {
         // SAFETY: the caller's promise; both vectors have `count` members.
         let (elements, nulls) = unsafe {
             let array = pg_detoast_datum(array.cast_mut_ptr()).cast::<ArrayType>();
@@ -275,7 +309,7 @@ impl Operand {
             deconstruct_array(array, self.type_oid, len.into(), by_value, align, &mut elements, &mut nulls, &mut count);
             let count = count as usize;
             if count == 0 {
-                return Ok(Vec::new());
+                return Ok(Some(Vec::new()));
             }
             (std::slice::from_raw_parts(elements, count), std::slice::from_raw_parts(nulls, count))
         };
@@ -283,22 +317,31 @@ impl Operand {
         keys.try_reserve(elements.len()).map_err(|_| OrochiError::OutOfMemory {
             detail: format!("Failed on the keys of {} array elements.", elements.len()),
         })?;
-        keys.extend(elements.iter().zip(nulls).filter(|(_, null)| !**null).filter_map(|(value, _)| self.key(*value)));
-        keys.sort_unstable();
-        Ok(keys)
+        for (value, _) in elements.iter().zip(nulls).filter(|(_, null)| !**null) {
+            // SAFETY: the caller's promise.
+            match unsafe { self.keys(*value) } {
+                Some(zone) => keys.push(zone),
+                None => return Ok(None),
+            }
+        }
+        // Zones around values are alike wide in keys, so an order by one bound is one by the other, but at the ends.
+        keys.sort_unstable_by_key(|zone| (zone.min, zone.max));
+        Ok(keys.is_sorted_by_key(|zone| zone.max).then_some(keys))
     }
 }
 
-/// The values that compare as asked with the one that has the key. Keys are integers, so each bound can be included.
+/// The values that may compare as asked with one that lies within the keys. Where the order is exact a bound itself can be left out, for
+/// keys are integers.
 #[allow(non_upper_case_globals)]
-fn compare(strategy: i32, key: Option<u64>) -> Test {
-    let Some(key) = key else { return Test::Between(0, u64::MAX) };
+fn compare(strategy: i32, order: Order, keys: Option<Zone>) -> Test {
+    let Some(Zone { min, max }) = keys else { return Test::NotNull };
+    let exact = order.is_exact();
     match strategy as u32 {
-        BTLessStrategyNumber => key.checked_sub(1).map_or(Test::Never, |high| Test::Between(0, high)),
-        BTLessEqualStrategyNumber => Test::Between(0, key),
-        BTEqualStrategyNumber => Test::Between(key, key),
-        BTGreaterEqualStrategyNumber => Test::Between(key, u64::MAX),
-        BTGreaterStrategyNumber => key.checked_add(1).map_or(Test::Never, |low| Test::Between(low, u64::MAX)),
+        BTLessStrategyNumber if exact => max.checked_sub(1).map_or(Test::Never, |high| Test::Between(0, high)),
+        BTLessStrategyNumber | BTLessEqualStrategyNumber => Test::Between(0, max),
+        BTEqualStrategyNumber => Test::Between(min, max),
+        BTGreaterStrategyNumber if exact => min.checked_add(1).map_or(Test::Never, |low| Test::Between(low, u64::MAX)),
+        BTGreaterStrategyNumber | BTGreaterEqualStrategyNumber => Test::Between(min, u64::MAX),
         _ => Test::NotNull,
     }
 }
@@ -307,12 +350,23 @@ fn compare(strategy: i32, key: Option<u64>) -> Test {
 mod tests {
     use super::*;
 
+    fn test(strategy: u32, order: Order, key: u64) -> Test {
+        compare(strategy as i32, order, Some(Zone { min: key, max: key }))
+    }
+
     #[test]
     fn nothing_lies_beyond_the_ends() {
-        assert_eq!(compare(BTLessStrategyNumber as i32, Some(0)), Test::Never);
-        assert_eq!(compare(BTGreaterStrategyNumber as i32, Some(u64::MAX)), Test::Never);
-        assert_eq!(compare(BTLessStrategyNumber as i32, Some(9)), Test::Between(0, 8));
-        assert_eq!(compare(BTGreaterStrategyNumber as i32, Some(9)), Test::Between(10, u64::MAX));
-        assert_eq!(compare(BTEqualStrategyNumber as i32, Some(9)), Test::Between(9, 9));
+        assert_eq!(test(BTLessStrategyNumber, Order::Signed, 0), Test::Never);
+        assert_eq!(test(BTGreaterStrategyNumber, Order::Signed, u64::MAX), Test::Never);
+        assert_eq!(test(BTLessStrategyNumber, Order::Signed, 9), Test::Between(0, 8));
+        assert_eq!(test(BTGreaterStrategyNumber, Order::Signed, 9), Test::Between(10, u64::MAX));
+        assert_eq!(test(BTEqualStrategyNumber, Order::Signed, 9), Test::Between(9, 9));
+    }
+
+    #[test]
+    fn a_prefix_says_nothing_of_what_equals_it() {
+        assert_eq!(test(BTLessStrategyNumber, Order::Bytes, 9), Test::Between(0, 9));
+        assert_eq!(test(BTGreaterStrategyNumber, Order::Padded, 9), Test::Between(9, u64::MAX));
+        assert_eq!(compare(BTLessStrategyNumber as i32, Order::Bytes, None), Test::NotNull);
     }
 }

@@ -1,28 +1,14 @@
 //! Skipping stripes and vectors by what their metadata says of their values.
 
 use crate::columnar::cursor::Filter;
-use crate::columnar::encoding::{Order, Zone};
+use crate::columnar::encoding::{Order, Selection, Test};
+use crate::columnar::reader::RowReader;
 use crate::columnar::store::Store;
 use crate::columnar::stripe::OpenStripe;
 use crate::pg::error::OrochiError;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What a value must be for its row to matter. Bounds are keys as `order_key` makes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Test {
-    /// No value will do.
-    Never,
-    /// Between both, included.
-    Between(u64, u64),
-    /// One of these, which are sorted.
-    OneOf(Vec<u64>),
-    /// NULL.
-    Null,
-    /// Anything but NULL.
-    NotNull,
-}
 
 /// A test of a column.
 #[derive(Debug)]
@@ -33,34 +19,6 @@ pub struct Condition {
     pub order: Order,
     /// The test.
     pub test: Test,
-}
-
-/// What is known of a stripe's or a vector's values of one column.
-struct Known {
-    zone: Option<Zone>,
-    rows: u32,
-    nulls: u32,
-}
-
-impl Test {
-    /// False if no value passes.
-    fn can_pass(&self, known: &Known) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Null => known.nulls > 0,
-            Self::NotNull => known.nulls < known.rows,
-            // An ordered column without a zone has only NULLs.
-            Self::Between(low, high) => known.zone.is_some_and(|zone| zone.overlaps(*low, *high)),
-            Self::OneOf(keys) => known.zone.is_some_and(|zone| {
-                let first = keys.partition_point(|key| *key < zone.min);
-                keys.get(first).is_some_and(|key| *key <= zone.max)
-            }),
-        }
-    }
-
-    fn needs_order(&self) -> bool {
-        matches!(self, Self::Between(..) | Self::OneOf(_))
-    }
 }
 
 impl Condition {
@@ -76,14 +34,13 @@ impl Condition {
             return Ok(true);
         }
         let Some(vector) = vector else {
-            let known = Known { zone: column.zone, rows: stripe.footer().row_count(), nulls: column.null_count };
-            return Ok(self.test.can_pass(&known));
+            return Ok(self.test.can_pass(column.zone, stripe.footer().row_count(), column.null_count));
         };
         let directory = stripe.directory(store, self.column)?;
-        Ok(directory.entries().get(vector).is_none_or(|entry| {
-            let known = Known { zone: entry.zone, rows: entry.rows.into(), nulls: entry.null_count.into() };
-            self.test.can_pass(&known)
-        }))
+        Ok(directory
+            .entries()
+            .get(vector)
+            .is_none_or(|entry| self.test.can_pass(entry.zone, entry.rows.into(), entry.null_count.into())))
     }
 }
 
@@ -99,6 +56,8 @@ pub struct Counts {
     pub vectors_read: AtomicU64,
     /// Vectors skipped, in stripes that were read.
     pub vectors_skipped: AtomicU64,
+    /// Rows skipped, in vectors that were read.
+    pub rows_skipped: AtomicU64,
 }
 
 impl Counts {
@@ -109,6 +68,7 @@ impl Counts {
             (&self.stripes_skipped, &other.stripes_skipped),
             (&self.vectors_read, &other.vectors_read),
             (&self.vectors_skipped, &other.vectors_skipped),
+            (&self.rows_skipped, &other.rows_skipped),
         ];
         for (sum, addend) in pairs {
             sum.fetch_add(addend.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -199,42 +159,17 @@ impl Filter for SharedFilter {
         Ok(wanted)
     }
 
+    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<(), OrochiError> {
+        let filter = self.0.borrow();
+        let before = rows.count();
+        for condition in &filter.conditions {
+            reader.narrow(store, condition.column, condition.order, &condition.test, rows)?;
+        }
+        filter.counts().rows_skipped.fetch_add((before - rows.count()) as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn columns(&self) -> Option<Rc<[bool]>> {
         Some(self.0.borrow().columns.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(min: u64, max: u64) -> Known {
-        Known { zone: Some(Zone { min, max }), rows: 10, nulls: 1 }
-    }
-
-    #[test]
-    fn bounds_are_included() {
-        assert!(Test::Between(5, 7).can_pass(&known(7, 9)));
-        assert!(Test::Between(5, 7).can_pass(&known(0, 5)));
-        assert!(!Test::Between(5, 7).can_pass(&known(8, 9)));
-        assert!(!Test::Between(5, 7).can_pass(&known(0, 4)));
-        assert!(Test::Between(0, u64::MAX).can_pass(&known(3, 3)));
-    }
-
-    #[test]
-    fn a_list_passes_where_a_member_lies_in_the_zone() {
-        let list = Test::OneOf(vec![2, 50]);
-        assert!(list.can_pass(&known(50, 60)) && list.can_pass(&known(0, 2)));
-        assert!(!list.can_pass(&known(3, 49)) && !list.can_pass(&known(51, 90)));
-        assert!(!Test::OneOf(Vec::new()).can_pass(&known(0, u64::MAX)));
-    }
-
-    #[test]
-    fn nulls_pass_no_comparison() {
-        let nulls = Known { zone: None, rows: 4, nulls: 4 };
-        assert!(!Test::Between(0, u64::MAX).can_pass(&nulls) && !Test::NotNull.can_pass(&nulls));
-        assert!(Test::Null.can_pass(&nulls));
-        assert!(!Test::Null.can_pass(&Known { zone: None, rows: 4, nulls: 0 }));
-        assert!(!Test::Never.can_pass(&known(0, u64::MAX)));
     }
 }

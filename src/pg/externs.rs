@@ -25,7 +25,7 @@ macro_rules! guarded {
         )+
     };
 }
-pub(super) use guarded;
+pub(crate) use guarded;
 
 guarded! {
     /// Returns a copy of a tuple whose out-of-line values have been fetched (access/heaptoast.h).
@@ -41,8 +41,8 @@ guarded! {
     );
     /// Checks whether a write conflicts with serializable readers (storage/predicate.h).
     fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
-    /// Compares two datums byte by byte (utils/datum.h).
-    fn datumIsEqual(a: pg_sys::Datum, b: pg_sys::Datum, by_value: bool, len: i32) -> bool;
+    /// Compares the contents of two datums byte by byte, whatever the headers are (utils/datum.h).
+    fn datum_image_eq(a: pg_sys::Datum, b: pg_sys::Datum, by_value: bool, len: i32) -> bool;
     /// Creates the TOAST table of a relation that has none (catalog/toasting.h).
     fn NewHeapCreateToastTable(
         rel_oid: pg_sys::Oid,

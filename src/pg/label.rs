@@ -1,4 +1,4 @@
-//! Security labels of relations.
+//! Security labels of relations and their columns.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
@@ -44,13 +44,13 @@ pub unsafe fn before_statement(statement: *const pg_sys::SecLabelStmt) {
     }
 }
 
-fn address(relation: pg_sys::Oid) -> pg_sys::ObjectAddress {
-    pg_sys::ObjectAddress { classId: pg_sys::RelationRelationId, objectId: relation, objectSubId: 0 }
+fn address(relation: pg_sys::Oid, column: i32) -> pg_sys::ObjectAddress {
+    pg_sys::ObjectAddress { classId: pg_sys::RelationRelationId, objectId: relation, objectSubId: column }
 }
 
-/// Label of a relation.
-pub fn get(relation: pg_sys::Oid, provider: &CStr) -> Option<String> {
-    let object = address(relation);
+/// Label of a relation, if `column` is 0, or of one of its columns.
+pub fn get(relation: pg_sys::Oid, column: i32, provider: &CStr) -> Option<String> {
+    let object = address(relation, column);
     // SAFETY: returns null or a palloc'd terminated string.
     unsafe {
         let label = pg_sys::GetSecurityLabel(&object, provider.as_ptr());
@@ -63,9 +63,9 @@ pub fn get(relation: pg_sys::Oid, provider: &CStr) -> Option<String> {
     }
 }
 
-/// Sets or removes the label of a relation. The caller has checked permissions and the label.
-pub fn set(relation: pg_sys::Oid, provider: &CStr, label: Option<&str>) {
-    let object = address(relation);
+/// Sets or removes the label of a relation or a column. The caller has checked permissions and the label.
+pub fn set(relation: pg_sys::Oid, column: i32, provider: &CStr, label: Option<&str>) {
+    let object = address(relation, column);
     let text = label.and_then(|label| CString::new(label).ok());
     // SAFETY: both strings are terminated and live during the call.
     unsafe {

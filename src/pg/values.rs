@@ -98,32 +98,38 @@ pub unsafe fn attributes<'a>(desc: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_p
     unsafe { super::compat::attributes(desc) }
 }
 
-/// Makes the datum of stored bytes: by value for short fixed types, else a pointer to them.
-#[inline]
-pub fn datum_of(by_value: bool, bytes: &[u8]) -> pg_sys::Datum {
-    if by_value {
-        let mut word = [0u8; 8];
-        let n = bytes.len().min(8);
-        word[..n].copy_from_slice(&bytes[..n]);
-        let raw = u64::from_le_bytes(word);
-        // PostgreSQL sign-extends int2 and int4 datums; comparison of datums by value relies on it.
-        let extended = match n {
-            1 => i64::from(raw as u8 as i8) as u64,
-            2 => i64::from(raw as u16 as i16) as u64,
-            4 => i64::from(raw as u32 as i32) as u64,
-            _ => raw,
-        };
-        return pg_sys::Datum::from(extended);
-    }
-    pg_sys::Datum::from(bytes.as_ptr())
-}
-
 /// The value of a column that was added after the row was written.
 pub fn missing_value(desc: pg_sys::TupleDesc, attribute: usize) -> Option<pg_sys::Datum> {
     let mut null = true;
     // SAFETY: the descriptor is valid and the attribute number in range.
     let datum = unsafe { pg_sys::getmissingattr(desc, attribute as i32 + 1, &mut null) };
     (!null).then_some(datum)
+}
+
+/// The value itself, in the current memory context, if the datum says that it is stored elsewhere.
+///
+/// # Safety
+/// `datum` must be a value of the given length kind (`attlen`).
+pub unsafe fn fetched(datum: pg_sys::Datum, attlen: i16) -> pg_sys::Datum {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if attlen == -1 && pgrx::varatt_is_1b_e(datum.cast_mut_ptr()) {
+            return pg_sys::Datum::from(pg_sys::detoast_external_attr(datum.cast_mut_ptr()));
+        }
+    }
+    datum
+}
+
+/// Bytes that a value takes in a row.
+///
+/// # Safety
+/// `datum` must be a value of the attribute that is not stored elsewhere.
+pub unsafe fn size(datum: pg_sys::Datum, attribute: &pg_sys::FormData_pg_attribute) -> usize {
+    match attribute.attlen {
+        len @ 1.. => len as usize,
+        // SAFETY: the caller's promise.
+        len => unsafe { pointed_bytes(datum, len).len() },
+    }
 }
 
 /// The bytes of a varlena or C string datum.

@@ -120,6 +120,19 @@ impl<'a> Cursor<'a> {
         Err(EncodingError::inconsistent(self.what, "a number does not fit 64 bits"))
     }
 
+    /// The next `len` bytes.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
+        let (head, rest) =
+            self.rest.split_at_checked(len).ok_or_else(|| EncodingError::truncated(self.what, len, self.rest.len()))?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// A second reader from here on.
+    pub fn fork(&self) -> Cursor<'a> {
+        Cursor { rest: self.rest, what: self.what }
+    }
+
     /// Bytes that are left.
     pub fn remaining(&self) -> usize {
         self.rest.len()

@@ -1,10 +1,11 @@
 //! One column of a stripe that is being written.
 
 use super::bytes::{align_up, checksum, reserve};
-use super::compress::VectorCompressor;
-use super::directory::{ENCODING_PLAIN, VectorEntry};
+use super::compress::Patience;
+use super::directory::VectorEntry;
+use super::encode::{Source, VectorEncoder};
 use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
-use super::vector::{encode_plain, varlena_len};
+use super::values::varlena_len;
 use super::zone::{Zone, zone_of};
 use super::{EncodingError, Result};
 
@@ -48,9 +49,7 @@ impl Meter {
 
 /// What closing a vector works with, shared by all columns.
 pub(super) struct Workspace {
-    pub compressor: VectorCompressor,
-    /// The vector as it is before compression.
-    pub plain: Vec<u8>,
+    pub encoder: VectorEncoder,
     /// Buffers larger than this are given back after use.
     pub keep: usize,
 }
@@ -63,6 +62,7 @@ pub(super) struct ColumnWriter {
     stored: Vec<u8>,
     entries: Vec<VectorEntry>,
     raw_len: u64,
+    plain_len: u64,
     null_count: u32,
     zone: Option<Zone>,
     /// Values of the open vector, padded as on disk.
@@ -72,6 +72,7 @@ pub(super) struct ColumnWriter {
     /// Its NULL bitmap; empty until there is a NULL.
     nulls: Vec<u8>,
     vector_nulls: u16,
+    patience: Patience,
 }
 
 /// A finished column.
@@ -80,6 +81,7 @@ pub(super) struct ColumnParts {
     pub stored: Vec<u8>,
     pub entries: Vec<VectorEntry>,
     pub raw_len: u64,
+    pub plain_len: u64,
     pub null_count: u32,
     pub zone: Option<Zone>,
 }
@@ -91,12 +93,14 @@ impl ColumnWriter {
             stored: Vec::new(),
             entries: Vec::new(),
             raw_len: 0,
+            plain_len: 0,
             null_count: 0,
             zone: None,
             data: Vec::new(),
             ends: Vec::new(),
             nulls: Vec::new(),
             vector_nulls: 0,
+            patience: Patience::default(),
         }
     }
 
@@ -197,18 +201,20 @@ impl ColumnWriter {
         let nulls = usize::from(self.vector_nulls);
         let bitmap =
             if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
-        let zone = zone_of(self.column_type, &self.data, bitmap);
-        let plain = if nulls == rows {
-            &[]
-        } else if bitmap.is_empty() && self.ends.is_empty() {
-            self.data.as_slice()
-        } else {
-            workspace.plain.clear();
-            encode_plain(bitmap, &self.ends, &self.data, &mut workspace.plain)?;
-            workspace.plain.as_slice()
+        let source = Source {
+            column: self.column_type,
+            rows,
+            null_count: nulls,
+            data: &self.data,
+            ends: &self.ends,
+            nulls: bitmap,
         };
-        let raw_len = vector_len(plain.len())?;
-        let (compression, stored) = workspace.compressor.compress(plain)?;
+        let zone = zone_of(&source);
+        // What the vector takes in memory once it is decoded, about.
+        let plain_len =
+            if nulls == rows { 0 } else { self.data.len() + self.ends.len() * size_of::<u32>() + bitmap.len() };
+        let encoded = workspace.encoder.encode(&source, &mut self.patience)?;
+        let (raw_len, stored) = (vector_len(encoded.raw)?, encoded.stored);
         meter.reserve(&mut self.stored, stored.len())?;
         meter.reserve(&mut self.entries, 1)?;
         self.entries.push(VectorEntry {
@@ -217,13 +223,14 @@ impl ColumnWriter {
             raw_len,
             rows: rows as u16,
             null_count: self.vector_nulls,
-            encoding: ENCODING_PLAIN,
-            compression,
+            encoding: encoded.encoding,
+            compression: encoded.method,
             checksum: checksum(stored),
             zone,
         });
         self.stored.extend_from_slice(stored);
         self.raw_len += u64::from(raw_len);
+        self.plain_len += plain_len as u64;
         self.null_count += u32::from(self.vector_nulls);
         self.zone = self.zone.into_iter().chain(zone).reduce(Zone::union);
         self.reset(workspace, meter);
@@ -237,16 +244,13 @@ impl ColumnWriter {
             self.nulls.fill(0);
         }
         self.vector_nulls = 0;
-        if workspace.plain.capacity() > workspace.keep {
-            workspace.plain = Vec::new();
-        }
-        workspace.compressor.trim(workspace.keep);
+        workspace.encoder.trim(workspace.keep);
     }
 
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter { column_type, stored, entries, raw_len, null_count, zone, .. } = self;
-        ColumnParts { column_type, stored, entries, raw_len, null_count, zone }
+        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, .. } = self;
+        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone }
     }
 }
 

@@ -29,6 +29,15 @@ impl Method {
         }
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::None => "none",
+            Method::Lz4 => "lz4",
+            Method::Zstd => "zstd",
+        }
+    }
+
     pub(super) fn from_code(code: u8) -> Result<Self> {
         match code {
             0 => Ok(Method::None),
@@ -36,6 +45,31 @@ impl Method {
             2 => Ok(Method::Zstd),
             code => Err(EncodingError::UnknownCode { what: "vector compression", code }),
         }
+    }
+}
+
+/// Whether a column's vectors are worth an attempt to compress them: after each failure more of them go without one.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    failures: u32,
+    waiting: u32,
+}
+
+impl Patience {
+    /// Most vectors without an attempt: the last failures double them.
+    const MAX_FAILURES: u32 = 4;
+
+    /// Whether the next vector is to be tried.
+    pub fn tries(&mut self) -> bool {
+        let tries = self.waiting == 0;
+        self.waiting = self.waiting.saturating_sub(1);
+        tries
+    }
+
+    /// Notes what an attempt has come to.
+    pub fn note(&mut self, method: Method) {
+        self.failures = if method == Method::None { (self.failures + 1).min(Self::MAX_FAILURES) } else { 0 };
+        self.waiting = (1 << self.failures) - 1;
     }
 }
 
@@ -77,9 +111,9 @@ impl VectorCompressor {
         }
     }
 
-    /// `input` as it is to be stored: compressed if that makes it smaller.
-    pub fn compress<'a>(&'a mut self, input: &'a [u8]) -> Result<(Method, &'a [u8])> {
-        if input.len() < MIN_INPUT {
+    /// `input` as it is to be stored: compressed if that leaves `limit` bytes or fewer.
+    pub fn compress<'a>(&'a mut self, input: &'a [u8], limit: usize) -> Result<(Method, &'a [u8])> {
+        if input.len() < MIN_INPUT || limit == 0 {
             return Ok((Method::None, input));
         }
         let (method, len) = match &mut self.engine {
@@ -88,7 +122,7 @@ impl VectorCompressor {
             Engine::Zstd(compressor) => (Method::Zstd, compress_zstd(compressor, input, &mut self.output)?),
         };
         match self.output.get(..len) {
-            Some(output) if len < input.len() => Ok((method, output)),
+            Some(output) if len < input.len() && len <= limit => Ok((method, output)),
             _ => Ok((Method::None, input)),
         }
     }

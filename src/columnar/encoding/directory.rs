@@ -3,8 +3,8 @@
 use super::bytes::{Cursor, checksum, with_capacity};
 use super::compress::Method;
 use super::footer::Footer;
-use super::types::{ColumnType, Order};
-use super::vector::Layout;
+use super::types::Order;
+use super::vector::bitmap_len;
 use super::zone::Zone;
 use super::{EncodingError, Result};
 
@@ -14,8 +14,54 @@ const WHAT: &str = "column directory";
 const ENTRY_LEN: usize = 20;
 const ZONE_LEN: usize = 16;
 
-/// The code of the only encoding there is: values as they came.
-pub(super) const ENCODING_PLAIN: u8 = 0;
+/// How the values of a vector are written, before compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they lie in memory.
+    Plain,
+    /// Integers of 1, 2, 4 or 8 bytes: frames, differences, runs, a dictionary (`integers.rs`).
+    Integers,
+    /// Floating-point numbers as integers (`alp.rs`).
+    Alp,
+    /// Doubles with their high bits in a dictionary (`alp_rd.rs`).
+    AlpRd,
+    /// Each distinct value once (`dictionary.rs`).
+    Dictionary,
+    /// Numerics as integers (`decimal.rs`).
+    Decimal,
+}
+
+impl Encoding {
+    pub(super) const ALL: [Encoding; 6] =
+        [Self::Plain, Self::Integers, Self::Alp, Self::AlpRd, Self::Dictionary, Self::Decimal];
+
+    fn from_code(code: u8) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|encoding| *encoding as u8 == code);
+        known.ok_or(EncodingError::UnknownCode { what: "vector encoding", code })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Integers => "integers",
+            Self::Alp => "alp",
+            Self::AlpRd => "alp-rd",
+            Self::Dictionary => "dictionary",
+            Self::Decimal => "decimal",
+        }
+    }
+
+    /// Whether numbers are packed into as few bits as they need.
+    pub(super) fn is_packed(self) -> bool {
+        !matches!(self, Self::Plain | Self::Dictionary)
+    }
+
+    /// Whether the values are used where they lie.
+    pub(super) fn is_plain(self) -> bool {
+        self == Self::Plain
+    }
+}
 
 /// A vector of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +76,9 @@ pub struct VectorEntry {
     pub rows: u16,
     /// Rows that are NULL.
     pub null_count: u16,
-    /// How values are laid out.
-    pub encoding: u8,
-    /// How the laid-out values are compressed.
+    /// How values are written.
+    pub encoding: Encoding,
+    /// How what is written is compressed.
     pub compression: Method,
     /// XXH3-64 of the stored bytes.
     pub checksum: u64,
@@ -46,31 +92,28 @@ impl VectorEntry {
         out.extend_from_slice(&self.stored_len.to_le_bytes());
         out.extend_from_slice(&self.raw_len.to_le_bytes());
         out.extend_from_slice(&self.null_count.to_le_bytes());
-        out.extend_from_slice(&[self.encoding, self.compression.code()]);
+        out.extend_from_slice(&[self.encoding as u8, self.compression.code()]);
         out.extend_from_slice(&self.checksum.to_le_bytes());
         put_zone(order, self.zone, out);
     }
 
-    fn decode(cursor: &mut Cursor<'_>, column: ColumnType, offset: u64, rows: u16) -> Result<Self> {
+    fn decode(cursor: &mut Cursor<'_>, order: Order, offset: u64, rows: u16) -> Result<Self> {
         let stored_len = cursor.u32()?;
         let raw_len = cursor.u32()?;
         let null_count = cursor.u16()?;
-        let encoding = cursor.u8()?;
+        let encoding = Encoding::from_code(cursor.u8()?)?;
         let compression = Method::from_code(cursor.u8()?)?;
         let checksum = cursor.u64()?;
-        let zone = get_zone(cursor, column.order, null_count < rows)?;
+        let zone = get_zone(cursor, order, null_count < rows)?;
         let entry =
             VectorEntry { offset, stored_len, raw_len, rows, null_count, encoding, compression, checksum, zone };
-        match entry.defect(column) {
-            _ if encoding != ENCODING_PLAIN => {
-                Err(EncodingError::UnknownCode { what: "vector encoding", code: encoding })
-            }
+        match entry.defect() {
             Some(detail) => Err(EncodingError::inconsistent(WHAT, detail)),
             None => Ok(entry),
         }
     }
 
-    fn defect(&self, column: ColumnType) -> Option<&'static str> {
+    fn defect(&self) -> Option<&'static str> {
         let (rows, nulls) = (usize::from(self.rows), usize::from(self.null_count));
         if nulls > rows {
             return Some("a vector has more NULLs than rows");
@@ -78,10 +121,8 @@ impl VectorEntry {
         if nulls == rows && self.raw_len != 0 {
             return Some("a vector of NULLs has bytes");
         }
-        if nulls < rows
-            && !Layout::new(column.physical, rows, nulls).accepts(column.physical, rows, self.raw_len as usize)
-        {
-            return Some("the length of a vector does not fit its rows");
+        if nulls < rows && self.raw_len as usize <= bitmap_len(rows, nulls) {
+            return Some("a vector with values has no bytes");
         }
         match self.compression {
             Method::None if self.stored_len != self.raw_len => Some("a vector that is not compressed has two lengths"),
@@ -136,7 +177,7 @@ impl ColumnDirectory {
         let mut offset = owner.data_offset;
         let (mut null_count, mut raw_len) = (0u32, 0u64);
         for rows in footer.vector_rows() {
-            let entry = VectorEntry::decode(&mut cursor, owner.column_type, offset, rows)?;
+            let entry = VectorEntry::decode(&mut cursor, owner.column_type.order, offset, rows)?;
             offset = offset.saturating_add(entry.stored_len.into());
             raw_len = raw_len.saturating_add(entry.raw_len.into());
             null_count = null_count.saturating_add(entry.null_count.into());

@@ -47,9 +47,6 @@ pub enum EncodingError {
     /// The writer was given impossible limits.
     #[error("stripe limits are invalid: {detail}")]
     InvalidLimits { detail: &'static str },
-    /// Row numbers have to increase.
-    #[error("row number {next} does not follow row number {previous}")]
-    RowOrder { previous: u64, next: u64 },
     /// A stripe has at least one row and fewer than 2^32.
     #[error("stripe cannot hold {rows} rows")]
     RowCount { rows: u64 },
@@ -73,7 +70,7 @@ impl EncodingError {
             UnsupportedVersion { .. } => "0A000",
             OutOfMemory { .. } | Compress { .. } => "53200",
             TooLarge { .. } | RowCount { .. } => "54000",
-            InvalidType { .. } | InvalidValue { .. } | InvalidLimits { .. } | RowOrder { .. } | WriterFailed => "XX000",
+            InvalidType { .. } | InvalidValue { .. } | InvalidLimits { .. } | WriterFailed => "XX000",
         }
     }
 

@@ -29,6 +29,8 @@ pub struct ColumnEntry {
     pub data_len: u64,
     /// Bytes of its vectors once decompressed.
     pub raw_len: u64,
+    /// Bytes of its vectors once decoded.
+    pub plain_len: u64,
     /// Rows that are NULL.
     pub null_count: u32,
     /// XXH3-64 of its directory.
@@ -84,9 +86,9 @@ impl Footer {
         self.offset
     }
 
-    /// Bytes of all vectors once decompressed.
-    pub fn raw_bytes(&self) -> u64 {
-        let lens = self.columns.iter().map(|column| column.raw_len);
+    /// Bytes of all vectors once decoded.
+    pub fn plain_bytes(&self) -> u64 {
+        let lens = self.columns.iter().map(|column| column.plain_len);
         lens.fold(0, u64::saturating_add)
     }
 
@@ -139,7 +141,22 @@ impl Footer {
         Ok((self.directories_offset() + before, len(self.column(column)?)))
     }
 
-    /// The vector that has `row_number` if the stripe has it.
+    /// Whether the rows are in the order of their numbers.
+    pub fn is_increasing(&self) -> bool {
+        !matches!(self.row_numbers, RowNumbers::Permuted(_))
+    }
+
+    /// The least and the greatest row number of a vector.
+    #[cfg(test)]
+    pub fn bounds(&self, vector: usize) -> Result<RangeInclusive<u64>> {
+        let range = self.ordinals(vector)?;
+        Ok(match self.row_numbers.entries().get(vector) {
+            Some(entry) => entry.bounds(),
+            None => self.first_row + u64::from(range.start)..=self.first_row + u64::from(range.end) - 1,
+        })
+    }
+
+    /// The vector that has `row_number` if the stripe has it, where row numbers increase.
     pub fn vector_with(&self, row_number: u64) -> Option<usize> {
         if !(self.first_row..=self.last_row).contains(&row_number) {
             return None;
@@ -147,44 +164,39 @@ impl Footer {
         let after = match &self.row_numbers {
             RowNumbers::Dense => self.starts.partition_point(|start| u64::from(*start) <= row_number - self.first_row),
             RowNumbers::Listed(blocks) => blocks.partition_point(|block| block.first <= row_number),
+            RowNumbers::Permuted(_) => return None,
         };
         after.checked_sub(1)
+    }
+
+    /// A row's place, from how many rows come before it in the stripe.
+    pub fn position(&self, ordinal: u32) -> Option<Position> {
+        let vector = self.starts.partition_point(|start| *start <= ordinal).checked_sub(1)?;
+        let start = *self.starts.get(vector)?;
+        (ordinal < self.row_count()).then_some(Position { vector: vector as u32, index: (ordinal - start) as u16 })
     }
 
     /// Where the row-number block of a vector lies, offset in the stripe and bytes, unless its numbers are consecutive and
     /// there is none.
     pub fn row_block_range(&self, vector: usize) -> Option<(u64, usize)> {
-        match &self.row_numbers {
-            RowNumbers::Dense => None,
-            RowNumbers::Listed(blocks) => {
-                blocks.get(vector).filter(|block| block.len > 0).map(|block| (block.offset, block.len as usize))
-            }
-        }
+        let block = self.row_numbers.entries().get(vector).filter(|block| block.len > 0);
+        block.map(|block| (block.offset, block.len as usize))
     }
 
     /// The row numbers of a vector. `bytes` are those that [`Footer::row_block_range`] points to, none without a block.
     pub fn row_block(&self, vector: usize, bytes: &[u8]) -> Result<RowBlock> {
         let range = self.ordinals(vector)?;
         let rows = (range.end - range.start) as u16;
-        match &self.row_numbers {
-            RowNumbers::Dense => Ok(RowBlock::Consecutive { first: self.first_row + u64::from(range.start), rows }),
-            RowNumbers::Listed(blocks) => match blocks.get(vector) {
-                None => Err(EncodingError::OutOfRange { what: "vector", index: vector as u64 }),
-                Some(block) if block.len == 0 => Ok(RowBlock::Consecutive { first: block.first, rows }),
-                Some(block) => {
-                    let limit = blocks.get(vector + 1).map_or(self.last_row, |next| next.first - 1);
-                    RowBlock::decode(block, rows, limit, bytes)
-                }
-            },
+        match self.row_numbers.entries().get(vector) {
+            Some(block) if block.len > 0 => RowBlock::decode(block, rows, self.is_increasing(), bytes),
+            Some(block) => Ok(RowBlock::Consecutive { first: block.first, rows }),
+            None => Ok(RowBlock::Consecutive { first: self.first_row + u64::from(range.start), rows }),
         }
     }
 
     /// Bytes that the footer takes in memory.
     pub fn memory(&self) -> usize {
-        let blocks = match &self.row_numbers {
-            RowNumbers::Dense => 0,
-            RowNumbers::Listed(blocks) => size_of_val(blocks.as_slice()),
-        };
+        let blocks = size_of_val(self.row_numbers.entries());
         size_of::<Self>() + size_of_val(self.columns.as_slice()) + size_of_val(self.starts.as_slice()) + blocks
     }
 
@@ -206,7 +218,7 @@ impl Footer {
         let vectors = self.vector_count();
         offset +=
             self.columns.iter().map(|column| directory_len(column.column_type.order, vectors) as u64).sum::<u64>();
-        if let RowNumbers::Listed(blocks) = &mut self.row_numbers {
+        if let RowNumbers::Listed(blocks) | RowNumbers::Permuted(blocks) = &mut self.row_numbers {
             for block in blocks {
                 block.offset = offset;
                 offset += u64::from(block.len);

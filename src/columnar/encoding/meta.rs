@@ -7,7 +7,7 @@ use super::{EncodingError, Result};
 
 const WHAT: &str = "stripe metadata";
 const MAGIC: u32 = u32::from_le_bytes(*b"ORSM");
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// No encoded description is longer.
 pub const STRIPE_META_MAX_LEN: usize = 256;
@@ -36,8 +36,8 @@ pub struct StripeMeta {
     pub last_row: u64,
     pub row_count: u32,
     pub column_count: u16,
-    /// Bytes of its vectors before compression.
-    pub raw_bytes: u64,
+    /// Bytes of its vectors once decoded.
+    pub plain_bytes: u64,
     /// Where its bytes are stored.
     pub blob: BlobRef,
     /// Where the footer starts; it ends with the blob.
@@ -59,7 +59,7 @@ impl StripeMeta {
             last_row,
             row_count: 0,
             column_count: 0,
-            raw_bytes: 0,
+            plain_bytes: 0,
             blob: BlobRef::default(),
             footer_offset: 0,
             footer_len: 0,
@@ -74,7 +74,7 @@ impl StripeMeta {
             open: false,
             row_count: summary.row_count,
             column_count: summary.column_count,
-            raw_bytes: summary.raw_bytes,
+            plain_bytes: summary.plain_bytes,
             blob: BlobRef { id: blob_id, len: summary.len },
             footer_offset: summary.footer_offset,
             footer_len: summary.footer_len,
@@ -100,7 +100,7 @@ impl StripeMeta {
         out.extend_from_slice(&self.last_row.to_le_bytes());
         out.extend_from_slice(&self.row_count.to_le_bytes());
         out.extend_from_slice(&self.column_count.to_le_bytes());
-        out.extend_from_slice(&self.raw_bytes.to_le_bytes());
+        out.extend_from_slice(&self.plain_bytes.to_le_bytes());
         out.extend_from_slice(&self.blob.id.to_le_bytes());
         out.extend_from_slice(&self.blob.len.to_le_bytes());
         out.extend_from_slice(&self.footer_offset.to_le_bytes());
@@ -128,7 +128,7 @@ impl StripeMeta {
             last_row: cursor.u64()?,
             row_count: cursor.u32()?,
             column_count: cursor.u16()?,
-            raw_bytes: cursor.u64()?,
+            plain_bytes: cursor.u64()?,
             blob: BlobRef { id: cursor.u32()?, len: cursor.u64()? },
             footer_offset: cursor.u64()?,
             footer_len: cursor.u32()?,
@@ -151,7 +151,7 @@ impl StripeMeta {
             && footer.columns().len() == usize::from(self.column_count)
             && footer.first_row() == self.first_row
             && footer.last_row() == self.last_row
-            && footer.raw_bytes() == self.raw_bytes
+            && footer.plain_bytes() == self.plain_bytes
             && footer.offset() == self.footer_offset;
         if same { Ok(()) } else { Err(EncodingError::inconsistent(WHAT, "the footer is that of another stripe")) }
     }

@@ -11,18 +11,30 @@
 compile_error!("the stripe format holds values in the machine's byte order, which has to be little-endian");
 
 mod aligned;
+mod alp;
+mod alp_rd;
 mod bytes;
 mod column;
 mod compress;
+mod decimal;
+mod decode;
 mod delete_bitmap;
+mod dictionary;
 mod directory;
+mod encode;
 mod error;
+mod exceptions;
 mod footer;
 mod footer_codec;
+mod frame;
+mod integers;
 mod meta;
+mod pack;
 mod reader;
 mod row_numbers;
+mod selection;
 mod types;
+mod values;
 mod vector;
 mod writer;
 mod zone;
@@ -31,19 +43,21 @@ mod zone;
 mod tests;
 
 pub use aligned::AlignedBuf;
+pub use decode::Decoder;
 pub use delete_bitmap::DeleteBitmap;
-pub use directory::ColumnDirectory;
+pub use directory::{ColumnDirectory, Encoding, VectorEntry};
 pub use error::EncodingError;
 pub use footer::{Footer, Position};
 pub use meta::{BlobRef, StripeMeta};
 pub use reader::{ByteSource, read_directory, read_footer, read_row_block, read_vector};
-pub use row_numbers::RowBlock;
-pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, Order, Physical, Value};
+pub use row_numbers::{Permutation, RowBlock};
+pub use selection::{Selection, Test};
+pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value};
 #[cfg(test)]
 pub use vector::Nulls;
 pub use vector::Vector;
 pub use writer::{Finished, StripeWriter};
-pub use zone::{Zone, order_key};
+pub use zone::{Zone, order_keys};
 
 /// Result of everything in this module.
 pub type Result<T, E = EncodingError> = std::result::Result<T, E>;

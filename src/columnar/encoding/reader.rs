@@ -4,8 +4,8 @@ use super::directory::{ColumnDirectory, VectorEntry};
 use super::footer::Footer;
 use super::row_numbers::RowBlock;
 use super::types::ColumnType;
-use super::vector::{Vector, decode_vector};
-use super::{AlignedBuf, EncodingError};
+use super::vector::Vector;
+use super::{AlignedBuf, Decoder, EncodingError};
 
 /// Where the bytes of a stripe come from.
 pub trait ByteSource {
@@ -43,17 +43,18 @@ pub fn read_directory<S: ByteSource>(
     Ok(ColumnDirectory::parse(scratch.as_slice(), footer, column)?)
 }
 
-/// Reads a vector into `buffer`. At most `max_raw` bytes are decompressed.
+/// Reads a vector into the memory of a recycled one. At most `max_raw` bytes are decompressed. [`Vector::finish`] makes its values ready.
 pub fn read_vector<S: ByteSource>(
     source: &mut S,
     column: &ColumnType,
     entry: &VectorEntry,
     max_raw: usize,
     scratch: &mut AlignedBuf,
-    buffer: AlignedBuf,
+    decoder: &mut Decoder,
+    recycled: Vector,
 ) -> Result<Vector, S::Error> {
     source.read(entry.offset, entry.stored_len as usize, scratch)?;
-    Ok(decode_vector(column, entry, scratch.as_slice(), max_raw, buffer)?)
+    Ok(decoder.decode(column, entry, scratch.as_slice(), max_raw, recycled)?)
 }
 
 /// Reads the row numbers of a vector, which takes no I/O if they are consecutive.

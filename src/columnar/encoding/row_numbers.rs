@@ -1,9 +1,13 @@
 //! Row numbers: which number each row of a stripe has.
 //!
-//! Consecutive numbers cost nothing. Others are listed per vector: the footer has the first number of each vector, a block
-//! of gaps has the others, so that a lookup decodes at most one small block.
+//! Consecutive numbers cost nothing. Others are listed per vector: the footer has the bounds of each vector's numbers, a block has the
+//! numbers. In a stripe that is sorted by its values they come in any order.
 
-use super::bytes::{Cursor, VARINT_MAX_LEN, checksum, put_varint, reserve, with_capacity};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use super::bytes::{Cursor, checksum, reserve, with_capacity};
+use super::integers::{self, IntegerScratch};
 use super::{EncodingError, Result};
 
 const WHAT: &str = "row-number block";
@@ -11,8 +15,10 @@ const WHAT: &str = "row-number block";
 /// The row numbers of one vector, as the footer states them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RowBlockEntry {
-    /// Number of the vector's first row.
+    /// The least number.
     pub first: u64,
+    /// What the greatest number adds to the least.
+    pub span: u32,
     /// Where the block starts in the stripe.
     pub offset: u64,
     /// Bytes of the block; 0 if the numbers are consecutive.
@@ -21,27 +27,47 @@ pub(super) struct RowBlockEntry {
     pub checksum: u64,
 }
 
+impl RowBlockEntry {
+    /// The least and the greatest number.
+    pub fn bounds(&self) -> RangeInclusive<u64> {
+        self.first..=self.first.saturating_add(self.span.into())
+    }
+}
+
 /// How a stripe's rows are numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RowNumbers {
     /// From the stripe's first row number on without a gap.
     Dense,
-    /// Vector by vector.
+    /// Vector by vector, increasing over the whole stripe.
     Listed(Vec<RowBlockEntry>),
+    /// Vector by vector, in any order.
+    Permuted(Vec<RowBlockEntry>),
 }
 
-/// Appends the block of a vector's increasing `numbers` to `out` and describes it. `offset` is left for the footer.
-pub(super) fn encode_block(numbers: &[u64], out: &mut Vec<u8>) -> Result<RowBlockEntry> {
-    let (first, last) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
-    let start = out.len();
-    if last - first >= numbers.len() as u64 {
-        reserve(out, numbers.len() * VARINT_MAX_LEN)?;
-        for (previous, next) in numbers.iter().zip(numbers.iter().skip(1)) {
-            put_varint(out, next - previous - 1);
+impl RowNumbers {
+    /// The vectors' entries, none if there is no need for them.
+    pub fn entries(&self) -> &[RowBlockEntry] {
+        match self {
+            RowNumbers::Dense => &[],
+            RowNumbers::Listed(entries) | RowNumbers::Permuted(entries) => entries,
         }
     }
+}
+
+/// Appends the block of a vector's `numbers` to `out` and describes it. `offset` is left for the footer.
+pub(super) fn encode_block(numbers: &[u64], scratch: &mut IntegerScratch, out: &mut Vec<u8>) -> Result<RowBlockEntry> {
+    let (first, last) = numbers.iter().fold((u64::MAX, 0), |(a, b), number| (a.min(*number), b.max(*number)));
+    let span = u32::try_from(last.saturating_sub(first))
+        .map_err(|_| EncodingError::inconsistent(WHAT, "its row numbers lie too far apart"))?;
+    let start = out.len();
+    if !numbers.array_windows().all(|[a, b]| a.checked_add(1) == Some(*b)) {
+        let mut offsets = with_capacity(numbers.len())?;
+        offsets.extend(numbers.iter().map(|number| (number - first) as i64));
+        integers::encode(&offsets, scratch, out)?;
+    }
     let block = out.get(start..).unwrap_or_default();
-    Ok(RowBlockEntry { first, offset: 0, len: block.len() as u32, checksum: checksum(block) })
+    Ok(RowBlockEntry { first, span, offset: 0, len: block.len() as u32, checksum: checksum(block) })
 }
 
 /// The row numbers of one vector.
@@ -49,28 +75,29 @@ pub(super) fn encode_block(numbers: &[u64], out: &mut Vec<u8>) -> Result<RowBloc
 pub enum RowBlock {
     /// `rows` numbers from `first` on.
     Consecutive { first: u64, rows: u16 },
-    /// Increasing numbers with gaps.
+    /// Any numbers, in the order of the rows.
     Listed(Vec<u64>),
 }
 
 impl RowBlock {
-    /// Decodes the block that `entry` describes, of a vector with `rows` rows whose numbers end at `limit` or before.
-    pub(super) fn decode(entry: &RowBlockEntry, rows: u16, limit: u64, bytes: &[u8]) -> Result<Self> {
+    /// Decodes the block that `entry` describes, of a vector with `rows` rows.
+    pub(super) fn decode(entry: &RowBlockEntry, rows: u16, increasing: bool, bytes: &[u8]) -> Result<Self> {
         if checksum(bytes) != entry.checksum {
             return Err(EncodingError::Checksum { what: WHAT });
         }
-        let too_great = || EncodingError::inconsistent(WHAT, "a row number exceeds those that follow");
+        let mut offsets: Vec<i64> = with_capacity(usize::from(rows))?;
+        offsets.resize(usize::from(rows), 0);
         let mut cursor = Cursor::new(bytes, WHAT);
-        let mut numbers = with_capacity(usize::from(rows))?;
-        let mut number = entry.first;
-        numbers.push(number);
-        for _ in 1..rows {
-            let gap = cursor.varint()?;
-            number = number.checked_add(gap).and_then(|sum| sum.checked_add(1)).ok_or_else(too_great)?;
-            numbers.push(number);
-        }
+        integers::decode(&mut cursor, &mut offsets, &mut IntegerScratch::default())?;
         cursor.finish()?;
-        if number <= limit { Ok(RowBlock::Listed(numbers)) } else { Err(too_great()) }
+        let in_order = !increasing || offsets.array_windows().all(|[a, b]| a < b);
+        if !in_order || offsets.iter().any(|offset| !(0..=i64::from(entry.span)).contains(offset)) {
+            return Err(EncodingError::inconsistent(WHAT, "a row number is not where it should be"));
+        }
+        let mut numbers = Vec::new();
+        reserve(&mut numbers, offsets.len())?;
+        numbers.extend(offsets.iter().map(|offset| entry.first.saturating_add(*offset as u64)));
+        Ok(RowBlock::Listed(numbers))
     }
 
     /// How many rows there are.
@@ -82,6 +109,7 @@ impl RowBlock {
     }
 
     /// Number of row `index` of the vector.
+    #[inline]
     pub fn get(&self, index: usize) -> Option<u64> {
         match self {
             RowBlock::Consecutive { first, rows } => (index < usize::from(*rows)).then(|| first + index as u64),
@@ -89,7 +117,7 @@ impl RowBlock {
         }
     }
 
-    /// Which row of the vector has `number`, if any has.
+    /// Which row of the vector has `number`, if any has. In a stripe whose numbers do not increase `Permutation` is what finds a row.
     pub fn find(&self, number: u64) -> Option<u16> {
         match self {
             RowBlock::Consecutive { first, rows } => {
@@ -98,5 +126,63 @@ impl RowBlock {
             }
             RowBlock::Listed(numbers) => numbers.binary_search(&number).ok().map(|index| index as u16),
         }
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        match self {
+            RowBlock::Consecutive { .. } => 0,
+            RowBlock::Listed(numbers) => numbers.capacity() * size_of::<u64>(),
+        }
+    }
+}
+
+/// Where the rows of a stripe are whose numbers do not increase: row numbers in order, each with its place.
+#[derive(Debug, Default)]
+pub struct Permutation {
+    /// Row numbers less the stripe's first, increasing.
+    offsets: Vec<u32>,
+    /// Places, counted from the start of the stripe.
+    ordinals: Vec<u32>,
+}
+
+impl Permutation {
+    /// Sorts the row numbers of all vectors, which come in order.
+    pub fn build(first_row: u64, rows: u32, blocks: &[Rc<RowBlock>]) -> Result<Self> {
+        let mut pairs: Vec<(u32, u32)> = with_capacity(rows as usize)?;
+        for block in blocks {
+            for number in (0..block.len()).filter_map(|index| block.get(index)) {
+                let offset = number.checked_sub(first_row).and_then(|offset| u32::try_from(offset).ok());
+                let offset =
+                    offset.ok_or(EncodingError::inconsistent(WHAT, "a row number is not where it should be"))?;
+                pairs.push((offset, pairs.len() as u32));
+            }
+        }
+        pairs.sort_unstable();
+        if pairs.array_windows().any(|[a, b]| a.0 == b.0) {
+            return Err(EncodingError::inconsistent(WHAT, "two rows have one number"));
+        }
+        let (mut offsets, mut ordinals) = (with_capacity(pairs.len())?, with_capacity(pairs.len())?);
+        offsets.extend(pairs.iter().map(|pair| pair.0));
+        ordinals.extend(pairs.iter().map(|pair| pair.1));
+        Ok(Permutation { offsets, ordinals })
+    }
+
+    /// The place of the row whose number is `offset` more than the stripe's first.
+    pub fn find(&self, offset: u64) -> Option<u32> {
+        let offset = u32::try_from(offset).ok()?;
+        self.ordinals.get(self.offsets.binary_search(&offset).ok()?).copied()
+    }
+
+    /// The rows whose numbers are `start` to `end` more than the stripe's first, `end` excluded: what they are more, and their places.
+    pub fn range(&self, start: u64, end: u64) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let from = self.offsets.partition_point(|offset| u64::from(*offset) < start);
+        let pairs = self.offsets.iter().zip(&self.ordinals).skip(from);
+        pairs.map(|(offset, ordinal)| (*offset, *ordinal)).take_while(move |(offset, _)| u64::from(*offset) < end)
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        (self.offsets.capacity() + self.ordinals.capacity()) * size_of::<u32>()
     }
 }

@@ -24,7 +24,7 @@ pub enum Physical {
     CString,
 }
 
-/// How the values of a fixed-length column are ordered, for zone maps.
+/// How the values of a column are ordered, for zone maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Not ordered, or not by the bytes alone: no zone map.
@@ -39,6 +39,19 @@ pub enum Order {
     Float4,
     /// The same of 8 bytes.
     Float8,
+    /// PostgreSQL's `numeric`.
+    Decimal,
+    /// By the bytes of the content, unsigned, the shorter first.
+    Bytes,
+    /// The same, but spaces at the end do not count.
+    Padded,
+}
+
+impl Order {
+    /// Whether different values have different keys. Keys of the others only bound the values.
+    pub fn is_exact(self) -> bool {
+        !matches!(self, Order::Decimal | Order::Bytes | Order::Padded)
+    }
 }
 
 /// The type of a column, as far as the format is concerned.
@@ -55,8 +68,8 @@ impl ColumnType {
     }
 
     /// A variable-length type with PostgreSQL's header.
-    pub const fn varlena(align: u8) -> Self {
-        ColumnType { physical: Physical::Varlena { align }, order: Order::None }
+    pub const fn varlena(align: u8, order: Order) -> Self {
+        ColumnType { physical: Physical::Varlena { align }, order }
     }
 
     /// Says what makes the type impossible, if anything does.
@@ -67,6 +80,8 @@ impl ColumnType {
                 Some("its alignment is not 1, 2, 4 or 8")
             }
             (_, Order::None) => None,
+            (Physical::Varlena { .. }, Order::Decimal | Order::Bytes | Order::Padded) => None,
+            (Physical::Fixed { .. }, Order::Bytes) => None,
             (Physical::Fixed { len: 1 }, Order::Bool) => None,
             (Physical::Fixed { len: 1 | 2 | 4 | 8 }, Order::Signed | Order::Unsigned) => None,
             (Physical::Fixed { len: 4 }, Order::Float4) | (Physical::Fixed { len: 8 }, Order::Float8) => None,
@@ -88,6 +103,9 @@ impl ColumnType {
             Order::Unsigned => 3,
             Order::Float4 => 4,
             Order::Float8 => 5,
+            Order::Decimal => 6,
+            Order::Bytes => 7,
+            Order::Padded => 8,
         };
         let [low, high] = size.to_le_bytes();
         [kind, order, low, high]
@@ -114,6 +132,9 @@ impl ColumnType {
             3 => Order::Unsigned,
             4 => Order::Float4,
             5 => Order::Float8,
+            6 => Order::Decimal,
+            7 => Order::Bytes,
+            8 => Order::Padded,
             code => {
                 return Err(EncodingError::UnknownCode { what: "column order", code });
             }

@@ -1,61 +1,12 @@
-//! Vectors: the layout of their bytes and access to their values.
+//! Vectors in memory: the values of one column for up to 1,024 rows, where they can be used as they lie.
 
-use std::ops::Range;
-
-use super::bytes::{align_up, checksum, reserve};
-use super::compress::decompress;
-use super::directory::VectorEntry;
-use super::types::{ColumnType, Physical, stride};
+use super::bytes::{align_up, reserve};
+use super::decimal::{Decimal, MAX_RENDERED};
+use super::selection::Selection;
+use super::types::{Physical, stride};
+use super::values::varlena_len;
 use super::zone::is_set;
-use super::{AlignedBuf, EncodingError, Result};
-
-const WHAT: &str = "vector";
-
-/// Where the parts of a plain vector lie: NULL bitmap, ends of values, values. Each starts at a multiple of 8.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    nulls: usize,
-    data: usize,
-}
-
-impl Layout {
-    /// The layout of `rows` values, `null_count` of which are NULL, but not all of them.
-    pub fn new(physical: Physical, rows: usize, null_count: usize) -> Self {
-        let nulls = if null_count == 0 { 0 } else { align_up(rows.div_ceil(8), 8) };
-        let ends = if matches!(physical, Physical::Fixed { .. }) { 0 } else { align_up(rows * 4, 8) };
-        Layout { nulls, data: nulls + ends }
-    }
-
-    /// Says whether a vector of `raw_len` bytes can have this layout.
-    pub fn accepts(&self, physical: Physical, rows: usize, raw_len: usize) -> bool {
-        match physical {
-            Physical::Fixed { len } => raw_len == self.data + rows * stride(len),
-            Physical::Varlena { .. } | Physical::CString => raw_len > self.data,
-        }
-    }
-}
-
-/// Appends a plain vector to `out`: the bitmap `nulls` unless it is empty, `ends` unless they are, and `data`.
-pub(super) fn encode_plain(nulls: &[u8], ends: &[u32], data: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
-    reserve(out, align_up(nulls.len(), 8) + align_up(ends.len() * 4, 8) + data.len())?;
-    out.extend_from_slice(nulls);
-    out.resize(start + align_up(out.len() - start, 8), 0);
-    out.extend(ends.iter().flat_map(|end| end.to_le_bytes()));
-    out.resize(start + align_up(out.len() - start, 8), 0);
-    out.extend_from_slice(data);
-    Ok(())
-}
-
-/// Length that the header of a variable-length value states, header included; `None` if it is cut off or stands for a
-/// value that is stored elsewhere.
-pub(super) fn varlena_len(bytes: &[u8]) -> Option<usize> {
-    match *bytes.first()? {
-        0x01 => None,
-        short if short & 1 == 1 => Some(usize::from(short >> 1)),
-        _ => Some(u32::from_le_bytes(*bytes.first_chunk()?) as usize >> 2),
-    }
-}
+use super::{AlignedBuf, Result};
 
 /// Which values of a vector are NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,43 +17,50 @@ pub enum Nulls<'a> {
     Some(&'a [u8]),
 }
 
+/// Bytes of the NULL bitmap of a vector, none if all values are NULL or none is.
+pub(super) fn bitmap_len(rows: usize, null_count: usize) -> usize {
+    if (1..rows).contains(&null_count) { align_up(rows.div_ceil(8), 8) } else { 0 }
+}
+
+/// Numerics as integers: each is one of these times `unit`, with `scale` decimal places.
+#[derive(Debug, Default)]
+pub(super) struct Decimals {
+    pub integers: Vec<i64>,
+    pub scale: u8,
+    pub unit: i64,
+    /// Where the numeric of each integer lies that has been made, counted from the least integer; unused if there are too many.
+    pub rendered: Vec<u32>,
+}
+
 /// The values of one column for the rows of one vector.
 #[derive(Debug)]
 pub struct Vector {
-    buffer: AlignedBuf,
-    physical: Physical,
-    rows: usize,
-    null_count: usize,
-    layout: Layout,
+    pub(super) physical: Physical,
+    pub(super) rows: usize,
+    pub(super) null_count: usize,
+    pub(super) nulls: Vec<u8>,
+    pub(super) data: AlignedBuf,
+    /// Where the first value of a fixed length lies in the data.
+    pub(super) base: usize,
+    /// Where values of variable length begin; several rows may share a value. Unused for fixed lengths and for NULLs.
+    pub(super) starts: Vec<u32>,
+    /// What numerics are made of, which [`Vector::finish`] does.
+    pub(super) decimals: Option<Box<Decimals>>,
 }
 
-/// Decodes the stored bytes of a vector into `buffer`, which the vector then owns.
-///
-/// Verifies the checksum, and that every value lies within the bytes and has a header or NUL byte to match, so that values
-/// may be used as they are. At most `max_raw` bytes are decompressed; [`MAX_VECTOR_BYTES`](super::MAX_VECTOR_BYTES) suits
-/// whoever knows no better limit.
-pub fn decode_vector(
-    column: &ColumnType,
-    entry: &VectorEntry,
-    bytes: &[u8],
-    max_raw: usize,
-    mut buffer: AlignedBuf,
-) -> Result<Vector> {
-    if bytes.len() != entry.stored_len as usize {
-        return Err(EncodingError::truncated(WHAT, entry.stored_len as usize, bytes.len()));
+impl Default for Vector {
+    fn default() -> Self {
+        Vector {
+            physical: Physical::CString,
+            rows: 0,
+            null_count: 0,
+            nulls: Vec::new(),
+            data: AlignedBuf::new(),
+            base: 0,
+            starts: Vec::new(),
+            decimals: None,
+        }
     }
-    if checksum(bytes) != entry.checksum {
-        return Err(EncodingError::Checksum { what: WHAT });
-    }
-    let (raw_len, rows, null_count) = (entry.raw_len as usize, entry.rows as usize, entry.null_count as usize);
-    if raw_len > max_raw {
-        return Err(EncodingError::TooLarge { what: WHAT, len: raw_len as u64, limit: max_raw as u64 });
-    }
-    decompress(entry.compression, bytes, buffer.prepare(raw_len)?)?;
-    let layout = Layout::new(column.physical, rows, null_count);
-    let vector = Vector { buffer, physical: column.physical, rows, null_count, layout };
-    vector.validate()?;
-    Ok(vector)
 }
 
 impl Vector {
@@ -125,7 +83,7 @@ impl Vector {
         match self.null_count {
             0 => Nulls::None,
             all if all == self.rows => Nulls::All,
-            _ => Nulls::Some(self.buffer.as_slice().get(..self.layout.nulls).unwrap_or_default()),
+            _ => Nulls::Some(&self.nulls),
         }
     }
 
@@ -146,106 +104,108 @@ impl Vector {
     /// variable-length one at a multiple of its alignment unless its header is short.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let tail = self.tail(index)?;
+        match self.physical {
+            Physical::Fixed { len } => tail.get(..usize::from(len)),
+            Physical::Varlena { .. } => tail.get(..varlena_len(tail)?),
+            Physical::CString => tail.split_inclusive(|byte| *byte == 0).next(),
+        }
+    }
+
+    /// The data from value `index` on; `None` if it is NULL or does not exist.
+    #[inline]
+    pub fn tail(&self, index: usize) -> Option<&[u8]> {
         if self.is_null(index) {
             return None;
         }
-        self.data().get(self.range(index))
+        let start = match self.physical {
+            Physical::Fixed { len } => self.base + index * stride(len),
+            _ => *self.starts.get(index)? as usize,
+        };
+        self.data.as_slice().get(start..)
     }
 
-    /// All values of a fixed-length column with the bytes from one to the next. Values that are NULL take up space too,
-    /// of zeros. `None` for other columns and if all values are NULL.
-    #[cfg(test)]
+    /// Value `index` of a fixed length of 1, 2, 4 or 8 as a word, with its sign; `None` if it is NULL, does not exist, or has another length.
+    #[inline]
+    pub fn word(&self, index: usize) -> Option<u64> {
+        let tail = self.tail(index)?;
+        // PostgreSQL compares words by value, and expects short ones to be extended so.
+        match self.physical {
+            Physical::Fixed { len: 8 } => tail.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
+            Physical::Fixed { len: 4 } => tail.first_chunk().map(|bytes| i32::from_le_bytes(*bytes) as u64),
+            Physical::Fixed { len: 2 } => tail.first_chunk().map(|bytes| i16::from_le_bytes(*bytes) as u64),
+            Physical::Fixed { len: 1 } => tail.first().map(|byte| *byte as i8 as u64),
+            _ => None,
+        }
+    }
+
+    /// All values of a fixed-length column with the bytes from one to the next. What stands for a NULL is unspecified. `None` for other
+    /// columns and if all values are NULL.
     pub fn fixed(&self) -> Option<(&[u8], usize)> {
         match self.physical {
-            Physical::Fixed { len } if self.null_count < self.rows => Some((self.data(), stride(len))),
+            Physical::Fixed { len } if self.null_count < self.rows => {
+                Some((self.data.as_slice().get(self.base..)?, stride(len)))
+            }
             _ => None,
+        }
+    }
+
+    /// Makes the values of some rows ready to be used. Until then [`Vector::get`] and its kin must not be asked for rows of a vector that was
+    /// decoded for [`Vector::narrow`].
+    pub fn finish(&mut self, rows: &Selection) -> Result<()> {
+        match &mut self.decimals {
+            Some(decimals) => decimals.render(rows, &mut self.data, &mut self.starts),
+            None => Ok(()),
         }
     }
 
     /// Bytes that the vector holds on to.
     pub fn memory(&self) -> usize {
-        self.buffer.capacity()
+        let decimals = self
+            .decimals
+            .as_ref()
+            .map_or(0, |decimals| decimals.integers.capacity() * 8 + decimals.rendered.capacity() * 4);
+        self.data.capacity() + self.starts.capacity() * 4 + self.nulls.capacity() + decimals
     }
+}
 
-    #[inline]
-    fn data(&self) -> &[u8] {
-        self.buffer.as_slice().get(self.layout.data..).unwrap_or_default()
-    }
+/// Bytes from one numeric to the next.
+const STRIDE: usize = MAX_RENDERED.next_multiple_of(4);
 
-    /// Where value `index`, which is not NULL, lies in the data.
-    #[inline]
-    fn range(&self, index: usize) -> Range<usize> {
-        match self.physical {
-            Physical::Fixed { len } => {
-                let start = index * stride(len);
-                start..start + usize::from(len)
+impl Decimals {
+    /// Makes numerics of the integers of some rows. Where the integers lie close together each is made once.
+    fn render(&mut self, rows: &Selection, data: &mut AlignedBuf, starts: &mut Vec<u32>) -> Result<()> {
+        let (min, max) = self.integers.iter().fold((i64::MAX, i64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+        let range = max.wrapping_sub(min) as u64;
+        let once = range < self.integers.len() as u64;
+        let count = if once { range as usize + 1 } else { self.integers.len() };
+        let out = data.prepare(count * STRIDE)?;
+        let (scale, unit) = (self.scale, self.unit);
+        let mut render = |index: usize, value: i64| {
+            if let Some(place) = out.get_mut(index * STRIDE..).and_then(|rest| rest.first_chunk_mut()) {
+                Decimal { value: value.wrapping_mul(unit), scale }.render(place);
             }
-            Physical::Varlena { align } => {
-                let start = index.checked_sub(1).map_or(0, |previous| self.end(previous));
-                self.skip_padding(start, align)..self.end(index)
-            }
-            Physical::CString => index.checked_sub(1).map_or(0, |previous| self.end(previous))..self.end(index),
+            (index * STRIDE) as u32
+        };
+        starts.clear();
+        reserve(starts, self.integers.len())?;
+        starts.resize(self.integers.len(), 0);
+        self.rendered.clear();
+        if once {
+            reserve(&mut self.rendered, count)?;
+            self.rendered.resize(count, u32::MAX);
         }
-    }
-
-    /// Where value `index` of variable length ends in the data; that of a NULL is the end of its predecessor.
-    #[inline]
-    fn end(&self, index: usize) -> usize {
-        let at = self.layout.nulls + index * 4;
-        let bytes = self.buffer.as_slice().get(at..).and_then(|rest| rest.first_chunk());
-        bytes.map_or(0, |end| u32::from_le_bytes(*end) as usize)
-    }
-
-    /// The start of a value after the one that ends at `end`: no header starts with a zero byte where padding is needed,
-    /// for a short one is odd and a long one is padded.
-    #[inline]
-    fn skip_padding(&self, end: usize, align: u8) -> usize {
-        if self.data().get(end) == Some(&0) { align_up(end, usize::from(align)) } else { end }
-    }
-
-    fn validate(&self) -> Result<()> {
-        let raw_len = self.buffer.as_slice().len();
-        if self.null_count == self.rows {
-            return if raw_len == 0 { Ok(()) } else { Err(EncodingError::inconsistent(WHAT, "its NULLs have bytes")) };
-        }
-        if !self.layout.accepts(self.physical, self.rows, raw_len) {
-            return Err(EncodingError::inconsistent(WHAT, "its length does not fit its rows"));
-        }
-        if let Nulls::Some(bitmap) = self.nulls()
-            && bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>() != self.null_count
-        {
-            return Err(EncodingError::inconsistent(WHAT, "its NULLs are not as many as it states"));
-        }
-        match self.physical {
-            Physical::Fixed { .. } => Ok(()),
-            Physical::Varlena { align } => self.validate_ends(|value, start| {
-                let long = value.first().is_some_and(|byte| byte & 1 == 0);
-                let placed = !long || (value.len() >= 4 && start.is_multiple_of(usize::from(align)));
-                placed && varlena_len(value) == Some(value.len())
-            }),
-            Physical::CString => self.validate_ends(|value, _| value.last() == Some(&0)),
-        }
-    }
-
-    /// Verifies that values follow each other up to the end of the data and that `is_valid` accepts each at its start.
-    fn validate_ends(&self, is_valid: impl Fn(&[u8], usize) -> bool) -> Result<()> {
-        let mut previous = 0;
-        for index in 0..self.rows {
-            let end = self.end(index);
-            let valid = if self.is_null(index) {
-                end == previous
-            } else {
-                let range = self.range(index);
-                self.data().get(range.clone()).is_some_and(|value| is_valid(value, range.start))
+        for row in rows.iter() {
+            let (Some(value), Some(start)) = (self.integers.get(row), starts.get_mut(row)) else { break };
+            *start = match self.rendered.get_mut(value.wrapping_sub(min) as usize) {
+                Some(known) if *known != u32::MAX => *known,
+                Some(known) => {
+                    *known = render(value.wrapping_sub(min) as usize, *value);
+                    *known
+                }
+                None => render(row, *value),
             };
-            if !valid {
-                return Err(EncodingError::inconsistent(WHAT, "a value does not fit its length"));
-            }
-            previous = end;
         }
-        match self.data().len() {
-            len if len == previous => Ok(()),
-            _ => Err(EncodingError::inconsistent(WHAT, "it has bytes that belong to no value")),
-        }
+        Ok(())
     }
 }

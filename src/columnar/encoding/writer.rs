@@ -3,7 +3,9 @@
 use super::bytes::{checksum, reserve, with_capacity};
 use super::column::{ColumnParts, ColumnWriter, Meter, Workspace};
 use super::compress::VectorCompressor;
+use super::encode::VectorEncoder;
 use super::footer::{ColumnEntry, Footer};
+use super::integers::IntegerScratch;
 use super::row_numbers::{RowBlockEntry, RowNumbers, encode_block};
 use super::types::{ColumnType, Compression, Limits, MAX_COLUMNS, Value};
 use super::{EncodingError, Result};
@@ -20,11 +22,16 @@ pub struct StripeWriter {
     /// Row numbers of the open vector.
     numbers: Vec<u64>,
     row_blocks: Vec<u8>,
+    scratch: IntegerScratch,
     row_entries: Vec<RowBlockEntry>,
     /// Rows before each vector, closed ones only, and their rows at the end.
     starts: Vec<u32>,
-    first_row: Option<u64>,
-    last_row: u64,
+    /// Least and greatest row number so far.
+    bounds: Option<(u64, u64)>,
+    /// The last row number.
+    last: u64,
+    /// Whether each row number exceeded the one before.
+    increasing: bool,
     rows: u32,
     failed: bool,
 }
@@ -38,8 +45,8 @@ pub struct StripeSummary {
     pub first_row: u64,
     /// Number of the last row.
     pub last_row: u64,
-    /// Bytes of all vectors before compression.
-    pub raw_bytes: u64,
+    /// Bytes of all vectors once decoded.
+    pub plain_bytes: u64,
     /// Bytes of the stripe.
     pub len: u64,
     /// Where the footer starts; it ends with the stripe.
@@ -78,26 +85,27 @@ impl StripeWriter {
         Ok(StripeWriter {
             columns,
             limits,
-            workspace: Workspace { compressor, plain: Vec::new(), keep: limits.vector_bytes },
+            workspace: Workspace { encoder: VectorEncoder::new(compressor), keep: limits.vector_bytes },
             meter: Meter::default(),
             numbers: with_capacity(limits.vector_rows)?,
             row_blocks: Vec::new(),
+            scratch: IntegerScratch::default(),
             row_entries: Vec::new(),
             starts,
-            first_row: None,
-            last_row: 0,
+            bounds: None,
+            last: 0,
+            increasing: true,
             rows: 0,
             failed: false,
         })
     }
 
-    /// Appends a row, whose number exceeds that of the row before. `value` is asked for each column in turn.
+    /// Appends a row, whose number no other row has. `value` is asked for each column in turn.
+    ///
+    /// Rows in the order of their numbers are found faster and take less room.
     pub fn push_row<'a>(&mut self, row_number: u64, mut value: impl FnMut(usize) -> Value<'a>) -> Result<()> {
         if std::mem::replace(&mut self.failed, true) {
             return Err(EncodingError::WriterFailed);
-        }
-        if self.first_row.is_some() && row_number <= self.last_row {
-            return Err(EncodingError::RowOrder { previous: self.last_row, next: row_number });
         }
         let rows = self.rows.checked_add(1).ok_or(EncodingError::RowCount { rows: 1 << 32 })?;
         let index = self.numbers.len();
@@ -105,8 +113,10 @@ impl StripeWriter {
             writer.push(column, index, value(column), &mut self.meter)?;
         }
         self.numbers.push(row_number);
-        self.first_row.get_or_insert(row_number);
-        self.last_row = row_number;
+        self.increasing &= self.bounds.is_none() || row_number > self.last;
+        self.last = row_number;
+        let (first, last) = self.bounds.unwrap_or((row_number, row_number));
+        self.bounds = Some((first.min(row_number), last.max(row_number)));
         self.rows = rows;
         if self.numbers.len() >= self.limits.vector_rows || self.meter.pending >= self.limits.vector_bytes {
             self.close_vector()?;
@@ -125,13 +135,7 @@ impl StripeWriter {
         let numbers = self.numbers.capacity() * size_of::<u64>() + self.row_blocks.capacity();
         let entries = size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
         let columns = size_of_val(self.columns.as_slice());
-        let workspace = self.workspace.plain.capacity() + self.workspace.compressor.memory();
-        self.meter.held + numbers + entries + columns + workspace
-    }
-
-    /// Whether it is time to finish the stripe: it has `row_limit` rows, or holds the bytes that its limits allow.
-    pub fn should_flush(&self, row_limit: u32) -> bool {
-        self.rows > 0 && (self.rows >= row_limit || self.memory() >= self.limits.stripe_bytes)
+        self.meter.held + numbers + entries + columns + self.workspace.encoder.memory()
     }
 
     /// Closes the stripe. A stripe without rows is an error.
@@ -139,12 +143,15 @@ impl StripeWriter {
         if self.failed {
             return Err(EncodingError::WriterFailed);
         }
-        let first_row = self.first_row.ok_or(EncodingError::RowCount { rows: 0 })?;
+        let (first_row, last_row) = self.bounds.ok_or(EncodingError::RowCount { rows: 0 })?;
         if !self.numbers.is_empty() {
             self.close_vector()?;
         }
-        let dense = self.last_row - first_row == u64::from(self.rows) - 1;
-        let row_numbers = if dense { RowNumbers::Dense } else { RowNumbers::Listed(self.row_entries) };
+        let row_numbers = match self.increasing {
+            true if last_row - first_row == u64::from(self.rows) - 1 => RowNumbers::Dense,
+            true => RowNumbers::Listed(self.row_entries),
+            false => RowNumbers::Permuted(self.row_entries),
+        };
         let mut pieces = with_capacity(self.columns.len() + 3)?;
         let mut directories = Vec::new();
         let mut entries = with_capacity(self.columns.len())?;
@@ -153,7 +160,7 @@ impl StripeWriter {
             entries.push(encode_directory(&parts, &mut directories)?);
             pieces.push(parts.stored);
         }
-        let footer = Footer::new(first_row..=self.last_row, entries, self.starts, row_numbers)?;
+        let footer = Footer::new(first_row..=last_row, entries, self.starts, row_numbers)?;
         let encoded = footer.encode()?;
         let summary = summarise(&footer, encoded.len())?;
         pieces.extend([directories, self.row_blocks, encoded]);
@@ -168,7 +175,7 @@ impl StripeWriter {
         }
         reserve(&mut self.row_entries, 1)?;
         reserve(&mut self.starts, 1)?;
-        self.row_entries.push(encode_block(&self.numbers, &mut self.row_blocks)?);
+        self.row_entries.push(encode_block(&self.numbers, &mut self.scratch, &mut self.row_blocks)?);
         self.starts.push(self.rows);
         self.numbers.clear();
         self.meter.pending = 0;
@@ -189,6 +196,7 @@ fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<Co
         data_offset: 0,
         data_len: parts.stored.len() as u64,
         raw_len: parts.raw_len,
+        plain_len: parts.plain_len,
         null_count: parts.null_count,
         directory_checksum: checksum(directories.get(start..).unwrap_or_default()),
         zone: parts.zone,
@@ -203,7 +211,7 @@ fn summarise(footer: &Footer, footer_len: usize) -> Result<StripeSummary> {
         column_count: footer.columns().len() as u16,
         first_row: footer.first_row(),
         last_row: footer.last_row(),
-        raw_bytes: footer.raw_bytes(),
+        plain_bytes: footer.plain_bytes(),
         len: footer.offset() + footer_len as u64,
         footer_offset: footer.offset(),
         footer_len: u32::try_from(footer_len).map_err(too_large)?,

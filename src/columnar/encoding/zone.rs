@@ -1,8 +1,11 @@
 //! Zone maps: the least and the greatest value of a vector, as integers that sort like the values.
 
-use super::types::{ColumnType, Order, Physical};
+use super::decimal::{APPROXIMATION_STEPS, approximate};
+use super::encode::Source;
+use super::types::{Order, Physical};
+use super::values::varlena_content;
 
-/// Least and greatest non-null value, as [`order_key`] maps them.
+/// Bounds of the non-null values, as [`order_keys`] maps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zone {
     pub min: u64,
@@ -21,24 +24,34 @@ impl Zone {
     }
 }
 
-/// Maps a value to an integer so that values compare as PostgreSQL compares them and integers do likewise.
+/// Maps a value to integers between which it lies, so that integers compare as PostgreSQL compares the values.
 ///
-/// Integers of different lengths map alike, and so do floats, so a constant of type `bigint` compares with a zone of
-/// `integer` and one of `double precision` with a zone of `real`. Keys of different orders do not compare. `None` if the length of `bytes` does not fit `order` or
-/// there is no order.
-pub fn order_key(order: Order, bytes: &[u8]) -> Option<u64> {
+/// Where the order is exact both are the same, and different values have different ones. Integers of different lengths map alike, and
+/// so do floats, so a constant of type `bigint` compares with a zone of `integer` and one of `double precision` with a zone of `real`.
+/// Keys of different orders do not compare. Values of variable length come with their headers. `None` if the length of `bytes` does not
+/// fit `order`, there is no order, or the value is compressed.
+pub fn order_keys(order: Order, physical: Physical, bytes: &[u8]) -> Option<Zone> {
+    let exact = |key| Zone { min: key, max: key };
     match (order, bytes.len()) {
-        (Order::Bool, 1) => Some(bool_key(*bytes.first_chunk()?)),
-        (Order::Signed, 1) => Some(signed_key(i8::from_le_bytes(*bytes.first_chunk()?).into())),
-        (Order::Signed, 2) => Some(signed_key(i16::from_le_bytes(*bytes.first_chunk()?).into())),
-        (Order::Signed, 4) => Some(signed_key(i32::from_le_bytes(*bytes.first_chunk()?).into())),
-        (Order::Signed, 8) => Some(signed_key(i64::from_le_bytes(*bytes.first_chunk()?))),
-        (Order::Unsigned, 1) => Some(u8::from_le_bytes(*bytes.first_chunk()?).into()),
-        (Order::Unsigned, 2) => Some(u16::from_le_bytes(*bytes.first_chunk()?).into()),
-        (Order::Unsigned, 4) => Some(u32::from_le_bytes(*bytes.first_chunk()?).into()),
-        (Order::Unsigned, 8) => Some(u64::from_le_bytes(*bytes.first_chunk()?)),
-        (Order::Float4, 4) => Some(float_key(f32::from_le_bytes(*bytes.first_chunk()?).into())),
-        (Order::Float8, 8) => Some(float_key(f64::from_le_bytes(*bytes.first_chunk()?))),
+        (Order::Decimal, _) => approximate(bytes).map(decimal_zone),
+        (Order::Bytes | Order::Padded, _) => {
+            let content = match physical {
+                Physical::Varlena { .. } => varlena_content(bytes)?,
+                _ => bytes,
+            };
+            Some(exact(prefix_key(order, content)))
+        }
+        (Order::Bool, 1) => Some(exact(bool_key(*bytes.first_chunk()?))),
+        (Order::Signed, 1) => Some(exact(signed_key(i8::from_le_bytes(*bytes.first_chunk()?).into()))),
+        (Order::Signed, 2) => Some(exact(signed_key(i16::from_le_bytes(*bytes.first_chunk()?).into()))),
+        (Order::Signed, 4) => Some(exact(signed_key(i32::from_le_bytes(*bytes.first_chunk()?).into()))),
+        (Order::Signed, 8) => Some(exact(signed_key(i64::from_le_bytes(*bytes.first_chunk()?)))),
+        (Order::Unsigned, 1) => Some(exact(u8::from_le_bytes(*bytes.first_chunk()?).into())),
+        (Order::Unsigned, 2) => Some(exact(u16::from_le_bytes(*bytes.first_chunk()?).into())),
+        (Order::Unsigned, 4) => Some(exact(u32::from_le_bytes(*bytes.first_chunk()?).into())),
+        (Order::Unsigned, 8) => Some(exact(u64::from_le_bytes(*bytes.first_chunk()?))),
+        (Order::Float4, 4) => Some(exact(float_key(f32::from_le_bytes(*bytes.first_chunk()?).into()))),
+        (Order::Float8, 8) => Some(exact(float_key(f64::from_le_bytes(*bytes.first_chunk()?)))),
         _ => None,
     }
 }
@@ -61,13 +74,37 @@ fn float_key(value: f64) -> u64 {
     if bits >> 63 == 0 { bits | (1 << 63) } else { !bits }
 }
 
-/// The zone of a fixed-length column's `data`, in which NULLs take the place of a value and `nulls` marks them; empty
-/// `nulls` means there are none. `None` without an order or without a value.
-pub(super) fn zone_of(column: ColumnType, data: &[u8], nulls: &[u8]) -> Option<Zone> {
-    let Physical::Fixed { len } = column.physical else {
-        return None;
+/// Keys around a numeric that is near a double.
+pub(super) fn decimal_zone(near: f64) -> Zone {
+    let key = float_key(near);
+    if near.is_nan() {
+        return Zone { min: key, max: key };
+    }
+    Zone { min: key.saturating_sub(APPROXIMATION_STEPS), max: key.saturating_add(APPROXIMATION_STEPS) }
+}
+
+/// The first eight bytes.
+fn prefix_key(order: Order, content: &[u8]) -> u64 {
+    let mut prefix = [0; 8];
+    for (byte, value) in prefix.iter_mut().zip(content) {
+        *byte = *value;
+    }
+    if order == Order::Padded && content.get(8..).is_none_or(|rest| rest.iter().all(|byte| *byte == b' ')) {
+        for byte in prefix.iter_mut().take(content.len()).rev().take_while(|byte| **byte == b' ') {
+            *byte = 0;
+        }
+    }
+    u64::from_be_bytes(prefix)
+}
+
+/// The zone of a vector's values. `None` without an order or without a value.
+pub(super) fn zone_of(source: &Source<'_>) -> Option<Zone> {
+    let len = match source.column.physical {
+        Physical::Fixed { len } => len,
+        _ => 0,
     };
-    match (column.order, len) {
+    let (data, nulls) = (source.data, source.nulls);
+    match (source.column.order, len) {
         (Order::Bool, 1) => fold(data, nulls, bool_key),
         (Order::Signed, 1) => fold(data, nulls, |value| signed_key(i8::from_le_bytes(value).into())),
         (Order::Signed, 2) => fold(data, nulls, |value| signed_key(i16::from_le_bytes(value).into())),
@@ -79,6 +116,13 @@ pub(super) fn zone_of(column: ColumnType, data: &[u8], nulls: &[u8]) -> Option<Z
         (Order::Unsigned, 8) => fold(data, nulls, u64::from_le_bytes),
         (Order::Float4, 4) => fold(data, nulls, |value| float_key(f32::from_le_bytes(value).into())),
         (Order::Float8, 8) => fold(data, nulls, |value| float_key(f64::from_le_bytes(value))),
+        (Order::Decimal | Order::Bytes | Order::Padded, _) => {
+            let values = (0..source.rows).filter_map(|row| source.value(row));
+            // Of a value that cannot be looked at nothing is known.
+            let all = Zone { min: 0, max: u64::MAX };
+            let keys = |value| order_keys(source.column.order, source.column.physical, value).unwrap_or(all);
+            values.map(keys).reduce(Zone::union)
+        }
         _ => None,
     }
 }

@@ -1,11 +1,12 @@
 //! Moving rows of the row store into a small stripe.
 
-use super::{Builder, Effort};
+use super::{Effort, builder};
 use crate::columnar::encoding::{BlobRef, DeleteBitmap, StripeMeta};
 use crate::columnar::key::{Item, KeyRange, RowNumber, SPARSE_SPAN};
 use crate::columnar::options::Options;
 use crate::columnar::slot::{self, OwnSlot};
 use crate::columnar::store::Store;
+use crate::columnar::stripe_builder::StripeBuilder;
 use crate::columnar::{blob, metapage, row, stripe, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
@@ -46,7 +47,8 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
     }
     let snapshot = LatestMvcc::take();
     let row_limit = Options::of(store.table()).stripe_row_limit();
-    let mut builder = Builder::new(store.table())?;
+    let fail = |error| write_buffer::writer_error(store.table(), &error);
+    let mut builder = builder(store.table())?;
     let slot = OwnSlot::new(store);
     let mut taken: Vec<Taken> = Vec::new();
     let mut next_block = None;
@@ -55,7 +57,7 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
         let Item::Row { row, part: 0 } = stored.item else { continue };
         pgrx::check_for_interrupts!();
         let spans = taken.first().map_or(0, |first| row.block() - first.row.block());
-        let full = taken.len() >= limit || builder.writer.should_flush(row_limit);
+        let full = taken.len() >= limit || builder.should_flush(row_limit);
         if full || spans >= SPARSE_SPAN {
             next_block = Some(row.block());
             break;
@@ -66,7 +68,7 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
             let tuple = row::tuple(store, row, &stored);
             pg_sys::MemoryContextSwitchTo(old);
             slot::store_tuple(slot.raw(), tuple?);
-            builder.push(store.table(), row.0, slot.raw())?;
+            builder.push(row.0, slot.raw()).map_err(fail)?;
         }
         taken.push(Taken { row, at: stored.pinned.tid(), parts: row::part_count(&stored) });
     }
@@ -81,10 +83,12 @@ pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<D
 }
 
 /// Writes the stripe and takes its rows out of the row store.
-fn write(store: &Store, builder: Builder, taken: &[Taken]) -> Result<(usize, Duration), OrochiError> {
+fn write(store: &Store, builder: StripeBuilder, taken: &[Taken]) -> Result<(usize, Duration), OrochiError> {
     let table = store.table();
     let fail = |error| write_buffer::writer_error(table, &error);
-    let finished = builder.writer.finish().map_err(fail)?;
+    let built = builder.finish().map_err(fail)?;
+    let ordinals = built.ordinals(taken.iter().map(|taken| taken.row.0));
+    let finished = built.finished;
     // SAFETY: the mover runs in a transaction.
     let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
     let bytes = blob::write(store, &finished.pieces, cid);
@@ -97,14 +101,14 @@ fn write(store: &Store, builder: Builder, taken: &[Taken]) -> Result<(usize, Dur
     let mut left = DeleteBitmap::new(meta.row_count).map_err(fail)?;
     let mut skipped = 0;
     let target = settings::mover_lock_target();
-    for (ordinal, row) in taken.iter().enumerate() {
+    for (index, (row, ordinal)) in taken.iter().zip(ordinals).enumerate() {
         // The batch was too large for how busy the machine is: the rest of it stays, too.
-        let in_time = ordinal < AT_LEAST || started.elapsed() < target;
+        let in_time = index < AT_LEAST || started.elapsed() < target;
         if in_time && take_out(store, row, cid) {
             continue;
         }
         // Somebody else is at the row, so it stays, and the stripe does not have it.
-        left.insert(ordinal as u32).map_err(fail)?;
+        left.insert(ordinal).map_err(fail)?;
         skipped += 1;
     }
     if skipped as usize == taken.len() {

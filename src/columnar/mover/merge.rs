@@ -1,6 +1,6 @@
 //! Making one stripe out of several small ones, or anew out of one that has lost many rows.
 
-use super::{Builder, Effort};
+use super::{Effort, builder};
 use crate::columnar::encoding::Position;
 use crate::columnar::key::{Item, KeyRange, RowNumber, SPARSE_SPAN};
 use crate::columnar::options::Options;
@@ -21,7 +21,7 @@ use std::rc::Rc;
 /// In the background this many small stripes are merged at least, unless they fill a stripe.
 const ENOUGH: usize = 8;
 
-/// Bytes, before compression, of the stripes that are merged into one.
+/// Bytes, once decoded, of the stripes that are merged into one.
 const MERGED_BYTES: u64 = 64 << 20;
 
 /// Marks that every snapshot sees: row number and place.
@@ -80,11 +80,11 @@ fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::
                 break;
             }
             // Wide rows fill a stripe by their bytes, all of which are in memory while they are merged.
-            if meta.raw_bytes > MERGED_BYTES / 2 || bytes + meta.raw_bytes > MERGED_BYTES {
+            if meta.plain_bytes > MERGED_BYTES / 2 || bytes + meta.plain_bytes > MERGED_BYTES {
                 break;
             }
             rows += meta.row_count;
-            bytes += meta.raw_bytes;
+            bytes += meta.plain_bytes;
             end += 1;
         }
         let count = end - start;
@@ -121,6 +121,8 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
     let table = store.table();
     // SAFETY: the mover runs in a transaction.
     let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let fail = |error| write_buffer::writer_error(table, &error);
+    let mut builder = builder(table)?;
     let mut readers = Vec::new();
     let mut rows = Vec::new();
     let mut marks = HashMap::new();
@@ -128,10 +130,13 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
         marks.extend(load_marks(store, described, snapshot));
         let stripe = stripe::open_described(store, *described)?;
         list_rows(store, &stripe, i, &mut rows)?;
-        readers.push(RowReader::for_scan(stripe, None));
+        // Rows that are put in the order of their numbers are all over a sorted stripe.
+        let near = builder.sorts() || stripe.footer().is_increasing();
+        readers.push(if near { RowReader::for_scan(stripe, None) } else { RowReader::new(stripe) });
     }
-    rows.sort_unstable_by_key(|(row, _, _)| *row);
-    let mut builder = Builder::new(table)?;
+    if !builder.sorts() {
+        rows.sort_unstable_by_key(|(row, _, _)| *row);
+    }
     let slot = OwnSlot::new(store);
     let mut dropped = Vec::new();
     for (row, reader, at) in rows {
@@ -143,12 +148,11 @@ fn rewrite(store: &Store, group: &[Described], snapshot: &LatestMvcc) -> Result<
         // SAFETY: the slot is one of ours, of the table's row type, and the reader keeps its values.
         unsafe {
             readers[reader].fill(store, at, slot.raw())?;
-            builder.push(table, row, slot.raw())?;
+            builder.push(row, slot.raw()).map_err(fail)?;
         }
     }
-    if builder.writer.rows() > 0 {
-        let finished = builder.writer.finish().map_err(|error| write_buffer::writer_error(table, &error))?;
-        stripe::write(store, &finished, cid);
+    if builder.rows() > 0 {
+        stripe::write(store, &builder.finish().map_err(fail)?.finished, cid);
     }
     for described in group {
         remove(store, described.tid, cid)?;

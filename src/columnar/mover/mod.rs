@@ -10,11 +10,11 @@ mod pace;
 mod sql;
 mod sweep;
 
-use super::encoding::{EncodingError, Limits, StripeWriter};
+use super::encoding::Limits;
 use super::options::Options;
-use super::row_values::RowValues;
 use super::store::Store;
-use super::{columns, metapage, pressure, transaction, write_buffer};
+use super::stripe_builder::StripeBuilder;
+use super::{metapage, pressure, transaction, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
@@ -216,30 +216,8 @@ fn next_batch(batch: usize, locked_for: Duration, moved: usize) -> usize {
     batch.min(limit)
 }
 
-/// Collects rows of a table into a stripe.
-struct Builder {
-    writer: StripeWriter,
-    values: RowValues,
-}
-
-impl Builder {
-    fn new(table: Rel) -> Result<Self, OrochiError> {
-        let options = Options::of(table);
-        // SAFETY: the descriptor is valid while the table is open.
-        let types = unsafe { columns::column_types(table.desc()) };
-        let writer = StripeWriter::new(&types, options.compression(), Limits::default())
-            .map_err(|error| write_buffer::writer_error(table, &error))?;
-        // SAFETY: as above.
-        Ok(Self { writer, values: unsafe { RowValues::new(table.desc(), types) } })
-    }
-
-    /// # Safety
-    /// `slot` must hold a row of the table.
-    unsafe fn push(&mut self, table: Rel, row: u64, slot: *mut pg_sys::TupleTableSlot) -> Result<(), OrochiError> {
-        // SAFETY: the caller's promise.
-        unsafe { self.values.load(slot) };
-        let pushed = self.writer.push_row(row, |column| self.values.get(column));
-        self.values.release();
-        pushed.map_err(|error: EncodingError| write_buffer::writer_error(table, &error))
-    }
+/// A builder of stripes that the mover writes.
+fn builder(table: Rel) -> Result<StripeBuilder, OrochiError> {
+    StripeBuilder::new(table, &Options::of(table), Limits::default())
+        .map_err(|error| write_buffer::writer_error(table, &error))
 }

@@ -4,6 +4,7 @@ use super::{Effort, step};
 use crate::columnar::am;
 use crate::pg::OpenRel;
 use crate::pg::error::OrochiError;
+use crate::pg::regclass::RegClass;
 use crate::shmem;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -11,12 +12,12 @@ use pgrx::prelude::*;
 /// Does one step of moving rows of a columnar table into stripes; true if there may be more to do.
 /// The table's rows stay locked until the transaction ends, so it should end soon.
 #[pg_extern(volatile, parallel_unsafe)]
-fn columnar_compact_step(table_name: pg_sys::Oid) -> bool {
+fn columnar_compact_step(table_name: RegClass) -> bool {
     if !shmem::is_preloaded() {
         OrochiError::NotPreloaded.raise();
     }
     crate::pg::server::forbid_if_read_only(c"orochi.columnar_compact_step()");
-    let table = OpenRel::table(table_name, pg_sys::ShareUpdateExclusiveLock);
+    let table = OpenRel::table(table_name.0, pg_sys::ShareUpdateExclusiveLock);
     if !am::is_columnar(table.rel().raw()) {
         OrochiError::WrongObject { what: format!("\"{}\" is not a columnar table", table.rel().name()) }.raise();
     }
@@ -26,7 +27,7 @@ fn columnar_compact_step(table_name: pg_sys::Oid) -> bool {
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION orochi.columnar_compact_step(oid) IS
+COMMENT ON FUNCTION orochi.columnar_compact_step(regclass) IS
     'does one step of moving rows of a columnar table into stripes; true if there may be more to do';
 CREATE PROCEDURE orochi.columnar_compact(table_name regclass) LANGUAGE plpgsql AS $$
 BEGIN

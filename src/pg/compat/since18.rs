@@ -50,3 +50,27 @@ pub fn restore_prefetch() {}
 /// # Safety
 /// None.
 pub unsafe fn stop_bitmap_prefetch(_root: *mut pg_sys::PlanState, _of: fn(pg_sys::Relation) -> bool) {}
+
+/// The front of `struct pg_locale_struct` (utils/pg_locale.h).
+#[repr(C)]
+struct LocaleFront {
+    provider: std::ffi::c_char,
+    deterministic: bool,
+    collate_is_c: bool,
+}
+
+crate::pg::externs::guarded! {
+    /// The locale of a collation, which is kept for the session (utils/pg_locale.h).
+    fn pg_newlocale_from_collation(collation: pg_sys::Oid) -> *const std::ffi::c_void;
+}
+
+/// Whether a collation compares bytes.
+///
+/// # Safety
+/// Must be called inside a transaction.
+pub unsafe fn collation_is_c(collation: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise; the locale starts with these fields.
+    unsafe {
+        pg_newlocale_from_collation(collation).cast::<LocaleFront>().as_ref().is_some_and(|locale| locale.collate_is_c)
+    }
+}

@@ -106,3 +106,17 @@ pub unsafe fn stop_bitmap_prefetch(root: *mut pg_sys::PlanState, of: fn(pg_sys::
         }
     }
 }
+
+crate::pg::externs::guarded! {
+    /// Whether a collation compares bytes (utils/pg_locale.h).
+    fn lc_collate_is_c(collation: pg_sys::Oid) -> bool;
+}
+
+/// Whether a collation compares bytes.
+///
+/// # Safety
+/// Must be called inside a transaction.
+pub unsafe fn collation_is_c(collation: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { lc_collate_is_c(collation) }
+}

@@ -2,8 +2,9 @@
 
 use super::super::bytes::{checksum, seal};
 use super::super::compress::Method;
-use super::super::vector::decode_vector;
+use super::super::directory::Encoding;
 use super::*;
+use proptest::sample;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -62,14 +63,14 @@ proptest! {
         let Ok(directory) = ColumnDirectory::parse(&directory, &footer, 0) else { return Ok(()) };
         for entry in directory.entries() {
             let column = &table.types[0];
-            let _ = read_vector(&mut source, column, entry, MAX_RAW, &mut scratch, AlignedBuf::new());
+            let _ = read_vector(&mut source, column, entry, MAX_RAW, &mut scratch, &mut Decoder::default(), Vector::default());
         }
     }
 
     #[test]
     fn noise_is_refused(bytes in vec(any::<u8>(), 0..300), sealed in any::<bool>()) {
         let mut bytes = bytes;
-        for magic in [*b"ORSF\x01\0", *b"ORSM\x01\0", *b"ORSD\x01\0"] {
+        for magic in [*b"ORSF\x02\0", *b"ORSM\x02\0", *b"ORSD\x01\0"] {
             if let Some(header) = bytes.first_chunk_mut::<6>() {
                 *header = magic;
             }
@@ -83,7 +84,7 @@ proptest! {
     /// Vectors whose checksum is right and whose contents are noise: accepted ones must be safe to use.
     #[test]
     fn vectors_of_noise(
-        column in any_type(), rows in 1..20u16, nulls in 0..20u16, contents in vec(prop_oneof![Just(0u8), 0..32u8, any::<u8>()], 0..200), stored in 0..3
+        column in any_type(), rows in 1..20u16, nulls in 0..20u16, contents in vec(prop_oneof![Just(0u8), 0..32u8, any::<u8>()], 0..200), stored in 0..3, encoding in sample::select(Encoding::ALL.to_vec())
     ) {
         let compression = [Method::None, Method::Lz4, Method::Zstd][stored as usize];
         let entry = VectorEntry {
@@ -92,12 +93,12 @@ proptest! {
             raw_len: if compression == Method::None { contents.len() as u32 } else { 500 },
             rows,
             null_count: nulls.min(rows),
-            encoding: 0,
+            encoding,
             compression,
             checksum: checksum(&contents),
             zone: None,
         };
-        if let Ok(vector) = decode_vector(&column, &entry, &contents, MAX_RAW, AlignedBuf::new()) {
+        if let Ok(vector) = Decoder::default().decode(&column, &entry, &contents, MAX_RAW, Vector::default()) {
             for value in (0..vector.len()).filter_map(|index| vector.get(index)) {
                 prop_assert!(!value.is_empty());
             }
@@ -125,30 +126,39 @@ fn newer_versions_are_named() {
     let (bytes, offset, _) = stripe(&write(&table, Compression::None, Limits::default()).unwrap());
     let newer = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
-        bytes[4] = 2;
+        bytes[4] = 3;
         bytes
     };
     let footer = Footer::parse(&newer(&bytes[offset as usize..])).unwrap_err();
-    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 2 });
+    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 3 });
     assert_eq!((footer.sqlstate(), footer.hint().is_some()), ("0A000", true));
     let meta = StripeMeta::parse(&newer(&StripeMeta::reservation(1, 1, 1).encode().unwrap()));
-    assert!(matches!(meta, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
+    assert!(matches!(meta, Err(EncodingError::UnsupportedVersion { version: 3, .. })));
     let bitmap = DeleteBitmap::parse(&newer(&DeleteBitmap::new(5).unwrap().encode().unwrap()), 5);
-    assert!(matches!(bitmap, Err(EncodingError::UnsupportedVersion { version: 2, .. })));
+    assert!(matches!(bitmap, Err(EncodingError::UnsupportedVersion { version: 3, .. })));
     assert!(matches!(Footer::parse(b"heap pages"), Err(EncodingError::BadMagic { .. })));
 }
 
 #[test]
 fn a_vector_is_not_decompressed_beyond_what_is_allowed() {
     let values = vec![Some(varlena(&[b'x'; 100_000], true))];
-    let table = Table { types: vec![ColumnType::varlena(4)], columns: vec![values], numbers: vec![1] };
+    let table = Table { types: vec![ColumnType::varlena(4, Order::None)], columns: vec![values], numbers: vec![1] };
     let (bytes, offset, len) = stripe(&write(&table, Compression::Zstd { level: 1 }, Limits::default()).unwrap());
     let (mut source, mut scratch) = (MemorySource(&bytes), AlignedBuf::new());
     let footer = read_footer(&mut source, offset, len, &mut scratch).unwrap();
     let directory = read_directory(&mut source, &footer, 0, &mut scratch).unwrap();
     let entry = directory.entry(0).unwrap();
-    let mut vector =
-        |max_raw| read_vector(&mut source, &table.types[0], entry, max_raw, &mut scratch, AlignedBuf::new());
+    let mut vector = |max_raw| {
+        read_vector(
+            &mut source,
+            &table.types[0],
+            entry,
+            max_raw,
+            &mut scratch,
+            &mut Decoder::default(),
+            Vector::default(),
+        )
+    };
     assert!(matches!(vector(100_000), Err(EncodingError::TooLarge { limit: 100_000, .. })));
     assert_eq!(vector(100_100).unwrap().get(0).map(<[u8]>::len), Some(100_004));
     assert!(directory.entry(1).is_err());

@@ -1,10 +1,14 @@
 //! Tests of the format as a whole: stripes are written, read back and damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod codecs;
 mod corruption;
+mod fuzz;
 mod limits;
 mod parts;
 mod round_trip;
+
+use std::rc::Rc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -89,14 +93,18 @@ pub fn read(
         columns: vec![],
         numbers: vec![],
     };
+    let (mut decoder, mut recycled) = (Decoder::default(), Vector::default());
     for column in 0..table.types.len() {
         let directory = read_directory(&mut source, &footer, column, &mut scratch)?;
         let mut values = Vec::new();
         for entry in directory.entries() {
-            let vector =
-                read_vector(&mut source, &table.types[column], entry, MAX_RAW, &mut scratch, AlignedBuf::new())?;
+            let column_type = &table.types[column];
+            let mut vector =
+                read_vector(&mut source, column_type, entry, MAX_RAW, &mut scratch, &mut decoder, recycled)?;
+            vector.finish(&Selection::first(MAX_VECTOR_ROWS))?;
             check(&vector, &table.types[column], entry);
             values.extend((0..vector.len()).map(|index| vector.get(index).map(<[u8]>::to_vec)));
+            recycled = vector;
         }
         table.columns.push(values);
     }
@@ -109,6 +117,14 @@ pub fn read(
 
 /// Finds the row with a number, as a lookup does.
 pub fn find_row(source: &mut MemorySource<'_>, footer: &Footer, number: u64) -> Result<Option<Position>> {
+    if !footer.is_increasing() {
+        let blocks = (0..footer.vector_count())
+            .map(|vector| read_row_block(source, footer, vector, &mut AlignedBuf::new()).map(Rc::new));
+        let permutation =
+            Permutation::build(footer.first_row(), footer.row_count(), &blocks.collect::<Result<Vec<_>>>()?)?;
+        let ordinal = number.checked_sub(footer.first_row()).and_then(|offset| permutation.find(offset));
+        return Ok(ordinal.and_then(|ordinal| footer.position(ordinal)));
+    }
     let Some(vector) = footer.vector_with(number) else {
         return Ok(None);
     };
@@ -135,9 +151,9 @@ pub fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
             _ => 1,
         };
         assert_eq!(value.as_ptr() as usize % align, 0);
-        if let Some(key) = order_key(column.order, value) {
-            let seen = zone.get_or_insert(Zone { min: key, max: key });
-            *seen = Zone { min: seen.min.min(key), max: seen.max.max(key) };
+        if column.order != Order::None {
+            let keys = order_keys(column.order, column.physical, value).unwrap_or(Zone { min: 0, max: u64::MAX });
+            zone = Some(zone.map_or(keys, |zone| zone.union(keys)));
         }
         if let Some((data, stride)) = vector.fixed() {
             assert_eq!(&data[index * stride..][..value.len()], value);
@@ -155,7 +171,12 @@ pub fn any_type() -> impl Strategy<Value = ColumnType> {
             .prop_map(|(len, order)| ColumnType::fixed(len, order)),
         Just(ColumnType::fixed(4, Order::Float4)),
         Just(ColumnType::fixed(8, Order::Float8)),
-        prop_oneof![Just(1), Just(2), Just(4), Just(8)].prop_map(ColumnType::varlena),
+        (
+            prop_oneof![Just(1), Just(2), Just(4), Just(8)],
+            prop_oneof![Just(Order::None), Just(Order::Bytes), Just(Order::Padded)]
+        )
+            .prop_map(|(align, order)| ColumnType::varlena(align, order)),
+        Just(ColumnType::fixed(16, Order::Bytes)),
         Just(ColumnType { physical: Physical::CString, order: Order::None }),
     ]
 }
@@ -189,25 +210,29 @@ fn any_column(column: ColumnType, rows: usize) -> impl Strategy<Value = Values> 
 
 /// A table of up to `max_columns` columns and `max_rows` rows, at least one.
 pub fn any_table(max_columns: usize, max_rows: usize) -> impl Strategy<Value = Table> {
-    (vec(any_type(), 0..=max_columns), 1..=max_rows, any::<u32>(), any::<bool>()).prop_flat_map(
-        |(types, rows, first, gaps)| {
+    (vec(any_type(), 0..=max_columns), 1..=max_rows, any::<u32>(), any::<bool>(), any::<bool>()).prop_flat_map(
+        |(types, rows, first, gaps, shuffled)| {
             let columns: Vec<_> = types.iter().map(|column| any_column(*column, rows)).collect();
             let gap = if gaps {
-                prop_oneof![5 => 1..2u64, 1 => 1..1000u64, 1 => 1..1u64 << 40].boxed()
+                prop_oneof![5 => 1..2u64, 1 => 1..1000u64, 1 => 1..1u64 << 20].boxed()
             } else {
                 Just(1).boxed()
             };
-            (Just(types), columns, vec(gap, rows..=rows)).prop_map(move |(types, columns, gaps)| {
-                let mut number = u64::from(first);
-                let numbers = gaps
-                    .iter()
-                    .map(|gap| {
+            (Just(types), columns, vec(gap, rows..=rows), vec(any::<u32>(), rows..=rows)).prop_map(
+                move |(types, columns, gaps, places)| {
+                    let mut number = u64::from(first);
+                    let numbers = gaps.iter().map(|gap| {
                         number += gap;
                         number
-                    })
-                    .collect();
-                Table { types, columns, numbers }
-            })
+                    });
+                    let mut numbers: Vec<(u32, u64)> = places.into_iter().zip(numbers).collect();
+                    if shuffled {
+                        numbers.sort_unstable();
+                    }
+                    let numbers = numbers.into_iter().map(|(_, number)| number).collect();
+                    Table { types, columns, numbers }
+                },
+            )
         },
     )
 }

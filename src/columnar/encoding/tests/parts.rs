@@ -5,6 +5,13 @@ use std::cmp::Ordering;
 use super::super::meta::STRIPE_META_MAX_LEN;
 use super::*;
 
+/// The key of a value of an exact order.
+fn key_of(order: Order, bytes: &[u8]) -> u64 {
+    let keys = order_keys(order, Physical::Fixed { len: bytes.len() as u16 }, bytes).unwrap();
+    assert_eq!(keys.min, keys.max);
+    keys.min
+}
+
 /// PostgreSQL's order of floats.
 fn compare_floats(a: f64, b: f64) -> Ordering {
     match (a.is_nan(), b.is_nan()) {
@@ -22,23 +29,23 @@ fn some_float() -> impl Strategy<Value = f64> {
 proptest! {
     #[test]
     fn float_keys_sort_like_floats(a in some_float(), b in some_float()) {
-        let key = |value: f64| order_key(Order::Float8, &value.to_le_bytes()).unwrap();
+        let key = |value: f64| key_of(Order::Float8, &value.to_le_bytes());
         prop_assert_eq!(key(a).cmp(&key(b)), compare_floats(a, b));
         let (a, b) = (a as f32, b as f32);
-        let key = |value: f32| order_key(Order::Float4, &value.to_le_bytes()).unwrap();
+        let key = |value: f32| key_of(Order::Float4, &value.to_le_bytes());
         prop_assert_eq!(key(a).cmp(&key(b)), compare_floats(a.into(), b.into()));
-        prop_assert_eq!(key(a), order_key(Order::Float8, &f64::from(a).to_le_bytes()).unwrap());
+        prop_assert_eq!(key(a), key_of(Order::Float8, &f64::from(a).to_le_bytes()));
     }
 
     #[test]
     fn integer_keys_sort_like_integers(a in any::<i64>(), b in any::<i32>(), shift in 0..64u32) {
         let a = a >> shift;
-        let long = order_key(Order::Signed, &a.to_le_bytes()).unwrap();
-        let short = order_key(Order::Signed, &b.to_le_bytes()).unwrap();
+        let long = key_of(Order::Signed, &a.to_le_bytes());
+        let short = key_of(Order::Signed, &b.to_le_bytes());
         prop_assert_eq!(long.cmp(&short), a.cmp(&b.into()));
         let (c, d) = (a as u16, b as u64);
-        let short = order_key(Order::Unsigned, &c.to_le_bytes()).unwrap();
-        let long = order_key(Order::Unsigned, &d.to_le_bytes()).unwrap();
+        let short = key_of(Order::Unsigned, &c.to_le_bytes());
+        let long = key_of(Order::Unsigned, &d.to_le_bytes());
         prop_assert_eq!(short.cmp(&long), u64::from(c).cmp(&d));
     }
 
@@ -85,9 +92,9 @@ fn delete_bitmaps_are_compact() {
 
 #[test]
 fn a_range_of_another_length_has_no_key() {
-    assert_eq!(order_key(Order::Signed, &[0; 3]), None);
-    assert_eq!(order_key(Order::None, &[0; 4]), None);
-    assert_eq!(order_key(Order::Float8, &[0; 4]), None);
+    for (order, len) in [(Order::Signed, 3), (Order::None, 4), (Order::Float8, 4)] {
+        assert_eq!(order_keys(order, Physical::Fixed { len: 8 }, &vec![0; len]), None);
+    }
 }
 
 fn any_meta() -> impl Strategy<Value = StripeMeta> {
@@ -99,7 +106,7 @@ fn any_meta() -> impl Strategy<Value = StripeMeta> {
             last_row: first_row + u64::from(row_count) + u64::from(span),
             row_count,
             column_count: columns,
-            raw_bytes: footer_offset * 3,
+            plain_bytes: footer_offset * 3,
             blob: BlobRef { id: blob, len: footer_offset + 1000 },
             footer_offset,
             footer_len: 1000,

@@ -1,0 +1,252 @@
+//! Choosing how a vector is written, and writing it.
+
+use super::bytes::{align_up, reserve};
+use super::compress::{Patience, VectorCompressor};
+use super::decimal::{Decimal, POWERS};
+use super::dictionary::Dictionary;
+use super::integers::{self, IntegerScratch};
+use super::types::{ColumnType, Order, Physical, stride};
+use super::values::{padding, skip_padding};
+use super::zone::is_set;
+use super::{Encoding, Result, alp, alp_rd};
+
+/// Values of a vector that is about to be closed.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub column: ColumnType,
+    pub rows: usize,
+    pub null_count: usize,
+    /// Values as they lie in memory, NULLs of a fixed length as zeros.
+    pub data: &'a [u8],
+    /// Ends of the values of variable length; a NULL ends where its predecessor does.
+    pub ends: &'a [u32],
+    /// NULL bitmap, empty without NULLs.
+    pub nulls: &'a [u8],
+}
+
+impl<'a> Source<'a> {
+    fn is_null(&self, row: usize) -> bool {
+        !self.nulls.is_empty() && is_set(self.nulls, row)
+    }
+
+    /// A value, `None` if it is NULL.
+    pub fn value(&self, row: usize) -> Option<&'a [u8]> {
+        if self.is_null(row) {
+            return None;
+        }
+        let before = || row.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        let range = match self.column.physical {
+            Physical::Fixed { len } => row * stride(len)..row * stride(len) + usize::from(len),
+            Physical::CString => before()..*self.ends.get(row)? as usize,
+            Physical::Varlena { align } => skip_padding(self.data, before(), align)..*self.ends.get(row)? as usize,
+        };
+        self.data.get(range)
+    }
+}
+
+/// Buffers for writing vectors, shared by all columns.
+pub(super) struct VectorEncoder {
+    compressor: VectorCompressor,
+    integers: Vec<i64>,
+    words: Vec<u64>,
+    scratch: IntegerScratch,
+    dictionary: Dictionary,
+    /// The vector before compression.
+    payload: Vec<u8>,
+}
+
+impl VectorEncoder {
+    pub fn new(compressor: VectorCompressor) -> Self {
+        VectorEncoder {
+            compressor,
+            integers: Vec::new(),
+            words: Vec::new(),
+            scratch: IntegerScratch::default(),
+            dictionary: Dictionary::default(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let lists = (self.integers.capacity() + self.words.capacity()) * 8;
+        lists + self.scratch.memory() + self.dictionary.memory() + self.payload.capacity() + self.compressor.memory()
+    }
+
+    /// Gives buffers back that have more than `limit` bytes.
+    pub fn trim(&mut self, limit: usize) {
+        if self.payload.capacity() > limit {
+            self.payload = Vec::new();
+        }
+        self.compressor.trim(limit);
+    }
+
+    /// The vector as it is to be stored.
+    pub fn encode(&mut self, source: &Source<'_>, patience: &mut Patience) -> Result<Encoded<'_>> {
+        self.payload.clear();
+        if source.null_count == source.rows {
+            return Ok(Encoded {
+                encoding: Encoding::Plain,
+                raw: 0,
+                method: super::compress::Method::None,
+                stored: &[],
+            });
+        }
+        reserve(&mut self.payload, source.nulls.len() + 8)?;
+        self.payload.extend_from_slice(source.nulls);
+        self.payload.resize(align_up(source.nulls.len(), 8), 0);
+        let encoding = self.append_values(source)?;
+        // Numbers that are packed well gain little, and every scan would pay for it.
+        let eighths = if encoding.is_packed() { 7 } else { 8 };
+        let attempt = patience.tries();
+        let limit = if attempt { self.payload.len() * eighths / 8 } else { 0 };
+        let (method, stored) = self.compressor.compress(&self.payload, limit)?;
+        if attempt {
+            patience.note(method);
+        }
+        Ok(Encoded { encoding, raw: self.payload.len(), method, stored })
+    }
+
+    fn append_values(&mut self, source: &Source<'_>) -> Result<Encoding> {
+        match (source.column.physical, source.column.order) {
+            (Physical::Fixed { len: 8 }, Order::Float8) => {
+                let values = floats(source, f64::from_le_bytes)?;
+                if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
+                    return Ok(Encoding::Alp);
+                }
+                self.words.clear();
+                reserve(&mut self.words, values.len())?;
+                let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+                if alp_rd::encode(&bits, &mut self.words, &mut self.payload)? {
+                    return Ok(Encoding::AlpRd);
+                }
+            }
+            (Physical::Fixed { len: 4 }, Order::Float4) => {
+                let values = floats(source, f32::from_le_bytes)?;
+                if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
+                    return Ok(Encoding::Alp);
+                }
+            }
+            (Physical::Fixed { len: 1 | 2 | 4 | 8 }, _) => {
+                load_integers(source, &mut self.integers)?;
+                integers::encode(&self.integers, &mut self.scratch, &mut self.payload)?;
+                return Ok(Encoding::Integers);
+            }
+            (_, Order::Decimal) if self.append_decimals(source)? => return Ok(Encoding::Decimal),
+            _ if self.append_dictionary(source)? => return Ok(Encoding::Dictionary),
+            _ => {}
+        }
+        reserve(&mut self.payload, source.data.len())?;
+        self.payload.extend_from_slice(source.data);
+        Ok(Encoding::Plain)
+    }
+
+    /// Appends numerics as integers; false, and nothing appended, if they differ in their decimal places or do not fit.
+    fn append_decimals(&mut self, source: &Source<'_>) -> Result<bool> {
+        self.integers.clear();
+        reserve(&mut self.integers, source.rows)?;
+        let Some(first) = (0..source.rows).find_map(|row| source.value(row)).and_then(Decimal::parse) else {
+            return Ok(false);
+        };
+        let mut last = first.value;
+        let mut unit = first.scale;
+        for row in 0..source.rows {
+            if let Some(bytes) = source.value(row) {
+                match Decimal::parse(bytes) {
+                    Some(decimal) if decimal.scale == first.scale => last = decimal.value,
+                    _ => return Ok(false),
+                }
+                while unit > 0 && !last.unsigned_abs().is_multiple_of(POWERS[usize::from(unit)]) {
+                    unit -= 1;
+                }
+            }
+            self.integers.push(last);
+        }
+        if unit > 0 {
+            let divisor = POWERS[usize::from(unit)] as i64;
+            self.integers.iter_mut().for_each(|value| *value /= divisor);
+        }
+        self.payload.extend([first.scale, unit]);
+        integers::encode(&self.integers, &mut self.scratch, &mut self.payload)?;
+        Ok(true)
+    }
+
+    /// Appends distinct values and codes; false, and nothing appended, if that would not be shorter.
+    fn append_dictionary(&mut self, source: &Source<'_>) -> Result<bool> {
+        let values = source.rows - source.null_count;
+        if !self.dictionary.build(source.rows, values / 2, |row| source.value(row))? {
+            return Ok(false);
+        }
+        let entries = self.dictionary.firsts().iter().filter_map(|row| source.value(*row as usize));
+        let entries_len: usize = entries.clone().map(|value| value.len() + 4).sum();
+        if entries_len + self.dictionary.codes_len() >= source.data.len() {
+            return Ok(false);
+        }
+        reserve(&mut self.payload, entries_len + 8)?;
+        self.dictionary.encode(&mut self.payload)?;
+        let start = self.payload.len();
+        let entries = self.dictionary.firsts().iter().filter_map(|row| source.value(*row as usize));
+        for value in entries {
+            let len = self.payload.len() - start;
+            let padding = padding(source.column.physical, value, len);
+            reserve(&mut self.payload, padding + value.len())?;
+            self.payload.resize(start + len + padding, 0);
+            self.payload.extend_from_slice(value);
+        }
+        Ok(true)
+    }
+}
+
+/// A vector as it is to be stored.
+pub(super) struct Encoded<'a> {
+    pub encoding: Encoding,
+    /// Bytes before compression.
+    pub raw: usize,
+    pub method: super::compress::Method,
+    pub stored: &'a [u8],
+}
+
+/// The numbers of a column; a NULL is what comes before it.
+fn floats<F: Copy, const LEN: usize>(source: &Source<'_>, of: impl Fn([u8; LEN]) -> F) -> Result<Vec<F>> {
+    let (values, _) = source.data.as_chunks::<LEN>();
+    let mut out = super::bytes::with_capacity(values.len())?;
+    let first = values.iter().enumerate().find(|(row, _)| !source.is_null(*row)).map(|(_, value)| of(*value));
+    let Some(mut last) = first else { return Ok(out) };
+    for (row, value) in values.iter().enumerate() {
+        if !source.is_null(row) {
+            last = of(*value);
+        }
+        out.push(last);
+    }
+    Ok(out)
+}
+
+/// The values of a column as integers; a NULL is what comes before it.
+fn load_integers(source: &Source<'_>, out: &mut Vec<i64>) -> Result<()> {
+    let unsigned = source.column.order == Order::Unsigned;
+    match source.column.physical {
+        Physical::Fixed { len: 8 } => load(source, out, i64::from_le_bytes),
+        Physical::Fixed { len: 4 } if unsigned => load(source, out, |bytes| u32::from_le_bytes(bytes).into()),
+        Physical::Fixed { len: 4 } => load(source, out, |bytes| i32::from_le_bytes(bytes).into()),
+        Physical::Fixed { len: 2 } => load(source, out, |bytes| i16::from_le_bytes(bytes).into()),
+        _ => load(source, out, |[byte]| byte.into()),
+    }
+}
+
+fn load<const LEN: usize>(source: &Source<'_>, out: &mut Vec<i64>, of: impl Fn([u8; LEN]) -> i64) -> Result<()> {
+    let (values, _) = source.data.as_chunks::<LEN>();
+    out.clear();
+    reserve(out, values.len())?;
+    if source.nulls.is_empty() {
+        out.extend(values.iter().map(|value| of(*value)));
+        return Ok(());
+    }
+    let mut last = values.iter().enumerate().find(|(row, _)| !source.is_null(*row)).map_or(0, |(_, value)| of(*value));
+    for (row, value) in values.iter().enumerate() {
+        if !source.is_null(row) {
+            last = of(*value);
+        }
+        out.push(last);
+    }
+    Ok(())
+}

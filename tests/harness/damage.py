@@ -1,0 +1,45 @@
+"""Changing bytes of stripes on disk."""
+
+import struct
+
+PAGE = 8192
+
+
+def stripe_bytes(server, table):
+    """Stretches of the companion's file that hold bytes of stripes: path, offset, length."""
+    path = server.scalar(f"SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = '{table}'::regclass")
+    file = server.data / path
+    contents = file.read_bytes()
+    found = []
+    for start in range(0, len(contents), PAGE):
+        found += [(file, start + offset, length) for offset, length in _pieces(contents[start:start + PAGE])]
+    return found
+
+
+def _pieces(page):
+    """Offset and length of what the blob tuples of a page carry."""
+    lower = struct.unpack_from("<H", page, 12)[0]
+    for pointer in range(24, lower, 4):
+        word = struct.unpack_from("<I", page, pointer)[0]
+        offset, flags, length = word & 0x7FFF, word >> 15 & 3, word >> 17
+        if flags != 1 or length == 0:
+            continue
+        data = offset + page[offset + 22]
+        sequence = struct.unpack_from("<i", page, data + 4)[0]
+        if sequence >= 0:
+            continue
+        header = 1 if page[data + 8] & 1 else 4
+        if offset + length > data + 8 + header:
+            yield data + 8 + header, offset + length - data - 8 - header
+
+
+def flip(file, offset, length, rng):
+    """Changes one byte of a stretch; says which."""
+    at = offset + rng.randrange(length)
+    with open(file, "r+b") as target:
+        target.seek(at)
+        old = target.read(1)[0]
+        new = old ^ rng.randrange(1, 256)
+        target.seek(at)
+        target.write(bytes([new]))
+    return f"byte {at} of {file.name}: {old} became {new}"

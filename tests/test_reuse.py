@@ -1,0 +1,59 @@
+"""An hour of mixed load: space is used again, so that the table ends little larger than a fresh copy of it."""
+
+import pytest
+
+from harness import settings, twins
+from harness.actors import Cast
+from harness.fire import Prober, check_waits, create_pair, drop_kept_rows, mover_pids
+from harness.readers import Reader, compaction, vacuum
+from harness.writers import Locker, Writer
+
+pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="a heap has no mover")
+
+SECONDS = settings.size(20, 3600)
+WRITERS = 4
+#: Rows that stay, so that sizes are those of a table and not of a few pages.
+KEPT = settings.size(50_000, 2_000_000)
+#: Size at the end to that of a fresh copy. A short run does not reach the state in which space is used again.
+RATIO = settings.size(4.0, 1.2)
+#: The longest that the mover may keep a session waiting for a row, in milliseconds. The small size also runs where everything is slow.
+LOCK_WAIT_MS = settings.size(1000, 100)
+
+
+def test_an_hour_of_mixed_load(make_server, copies):
+    """Writers, lockers, readers, VACUUM and the mover; a replica whose reader has old snapshots."""
+    server = make_server(config={"log_lock_waits": "on", "deadlock_timeout": f"{LOCK_WAIT_MS}ms", "max_connections": "60",
+                                 "wal_keep_size": "8GB", "autovacuum_naptime": "10s", "orochi.mover_naptime_ms": "200"}, name="reuse")
+    create_pair(server, KEPT)
+    replica = server.replica(config={"max_standby_streaming_delay": "-1"})
+    copies.append(replica)
+    actors = [Writer(server, "fire", "fire", number, settings.SEED) for number in range(WRITERS)]
+    actors += [Locker(server, "fire", "fire", 0, settings.SEED), Reader(server, "fire", "fire", "reader", settings.SEED),
+               Reader(replica, "fire", "fire", "replica_reader", settings.SEED, keep=min(SECONDS / 8, 120)),
+               Prober(server, "fire", "fire", settings.SEED), vacuum(server, "fire", "fire", settings.SEED),
+               compaction(server, "fire", "fire", settings.SEED)]
+    cast = Cast(actors)
+    with cast:
+        cast.play(SECONDS)
+        movers = mover_pids(server)
+    print(cast.summary())
+    check_waits(server, movers, cast)
+    ratio = size_ratio(server)
+    drop_kept_rows(server)
+    twins.assert_equal(server, "fire", "fire")
+    server.wait_for_replay(replica)
+    twins.assert_equal(replica, "fire", "fire", "replica")
+    assert ratio <= RATIO, f"the table has {ratio:.2f} times the size of a fresh copy"
+
+
+def size_ratio(server):
+    """Size of the table to that of a fresh copy, both compacted and vacuumed."""
+    server.query("CREATE TABLE fresh (LIKE c_fire) USING columnar", database="fire")
+    server.query("INSERT INTO fresh SELECT * FROM c_fire", database="fire")
+    sizes = []
+    for table in ("c_fire", "fresh"):
+        server.query(f"CALL orochi.columnar_compact('{table}')", database="fire")
+        server.query(f"VACUUM {table}", database="fire")
+        sizes.append(int(server.scalar(f"SELECT pg_table_size('{table}')", database="fire")))
+    print(f"size {sizes[0]}, fresh copy {sizes[1]}")
+    return sizes[0] / sizes[1]
