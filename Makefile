@@ -2,7 +2,7 @@
 # the extension into the server that PG_CONFIG names).
 #
 #   PG_CONFIG       the server to use; default Debian's PostgreSQL 15
-#   SIZE            ci or full: how much the tests and the gauges (memory, overhead, write-speed) do; default ci
+#   SIZE            ci or full: how much the tests and the gauges (memory, overhead, write-speed, size, scans, encodings) do; default ci
 #   OROCHI_TEST_18  1: make test runs on PostgreSQL 18 built with assertions as well
 export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 SIZE ?= ci
@@ -10,10 +10,10 @@ export OROCHI_SIZE := $(SIZE)
 MAJOR ?= 18
 pg15 := $(CURDIR)/.build/pg15/bin/pg_config
 pg18 := $(CURDIR)/.build/pg18/bin/pg_config
-single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs
+single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan reuse
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed upgrade $(single)
+.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed size scans encodings upgrade $(single)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -69,3 +69,13 @@ overhead: ## count what Orochi adds to statements on heaps: fails above 1 %
 
 write-speed: ## measure small writes, point reads and COPY beside a heap: fails below the bars
 	@scripts/gauge writes
+
+size: ## measure bytes of columnar tables beside DuckDB's file: fails above the bars
+	@scripts/gauge size
+
+scans: ## measure COPY, scans and look-ups beside a heap: fails above the bars
+	@scripts/gauge scans
+
+encodings: ## print ratio and decode rate of the encodings beside other libraries
+	@scripts/setup build gauge
+	@/usr/bin/python3 benches/encodings.py
