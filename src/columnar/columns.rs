@@ -22,18 +22,9 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
 pub fn stored_type(len: i16, align: std::ffi::c_char, type_oid: pg_sys::Oid) -> ColumnType {
     let order = order(type_oid);
     match len {
-        -1 => ColumnType::varlena(alignment(align), order),
+        -1 => ColumnType::varlena(values::alignment(align), order),
         -2 => ColumnType { physical: Physical::CString, order },
         len => ColumnType::fixed(len as u16, order),
-    }
-}
-
-fn alignment(code: std::ffi::c_char) -> u8 {
-    match code as u8 {
-        b'c' => 1,
-        b's' => 2,
-        b'd' => 8,
-        _ => 4,
     }
 }
 

@@ -95,9 +95,9 @@ pub trait Filter {
         Ok(true)
     }
 
-    /// Takes rows of the reader's vector out that cannot matter.
-    fn narrow(&mut self, _store: &Store, _reader: &mut RowReader, _rows: &mut Selection) -> Result<(), OrochiError> {
-        Ok(())
+    /// Takes rows of the reader's vector out that cannot matter; true if all those matter that are left.
+    fn narrow(&mut self, _store: &Store, _reader: &mut RowReader, _rows: &mut Selection) -> Result<bool, OrochiError> {
+        Ok(true)
     }
 
     /// The columns to decode, all if `None`.
@@ -119,7 +119,7 @@ impl Filter for Box<dyn Filter> {
         (**self).wants_vector(store, stripe, vector)
     }
 
-    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<(), OrochiError> {
+    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<bool, OrochiError> {
         (**self).narrow(store, reader, rows)
     }
 
@@ -167,6 +167,46 @@ impl<F: Filter> Cursor<F> {
     pub fn rewind(&mut self) {
         self.open = None;
         self.unit = -1;
+    }
+
+    /// Puts the next row into the slot if it is one of the vector being read; otherwise false, and [`Self::next`] has to be called. Goes
+    /// forward only, and calls nothing that can fail.
+    ///
+    /// # Safety
+    /// As for [`Self::next`], which must have filled the slot last.
+    #[inline]
+    pub unsafe fn next_ready(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        let Some(Open::Stripe(cursor)) = &mut self.open else { return false };
+        let Some((index, number)) = cursor.step() else { return false };
+        // SAFETY: the caller's promise.
+        unsafe {
+            cursor.reader.fill_loaded(index, slot);
+            (*slot).tts_tid = tid::to_tid(number);
+            slot::set_system(slot, cursor.reader.system());
+        }
+        true
+    }
+
+    /// Puts columns of the next row into `result` if it is one of the vector being read and needs no further look at its filter's
+    /// conditions; otherwise as [`Self::next_ready`]. Of the row's own slot only the TID changes.
+    ///
+    /// # Safety
+    /// As for [`Self::next_ready`] as to `slot`, and for [`RowReader::project`] as to `result` and `places`.
+    #[inline]
+    pub unsafe fn next_projected(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        result: *mut pg_sys::TupleTableSlot,
+        places: &[Option<u16>],
+    ) -> bool {
+        let Some(Open::Stripe(cursor)) = &mut self.open else { return false };
+        let Some((index, number)) = cursor.decided.then(|| cursor.step()).flatten() else { return false };
+        // SAFETY: the caller's promise.
+        unsafe {
+            cursor.reader.project(index, result, places);
+            (*slot).tts_tid = tid::to_tid(number);
+        }
+        true
     }
 
     /// Puts the next row into the slot; false after the last one.
@@ -243,6 +283,8 @@ struct StripeCursor {
     rows: Option<Rc<RowBlock>>,
     /// Those of them that are read.
     selected: Selection,
+    /// Whether each of these is known to matter.
+    decided: bool,
     /// Vector being read; -1 and the number of vectors are the ends.
     vector: i64,
     /// Row read last; one before the first and one behind the last at the ends.
@@ -256,7 +298,17 @@ impl StripeCursor {
         let dead = DeadSet::load(store, first, last, snapshot.for_metadata());
         let vector = if forward { -1 } else { stripe.footer().vector_count() as i64 };
         let reader = RowReader::for_scan(stripe, columns);
-        Self { reader, dead, rows: None, selected: Selection::first(0), vector, index: 0 }
+        Self { reader, dead, rows: None, selected: Selection::first(0), decided: false, vector, index: 0 }
+    }
+
+    /// Turns to the next row of the vector, if its columns are decoded, and says which one that is and its number.
+    #[inline]
+    fn step(&mut self) -> Option<(usize, RowNumber)> {
+        let rows = self.rows.as_ref().filter(|_| self.reader.is_loaded())?;
+        let index = self.selected.at_or_after((self.index + 1) as usize)?;
+        let number = rows.get(index)?;
+        self.index = index as i64;
+        Some((index, RowNumber(number)))
     }
 
     /// # Safety
@@ -333,7 +385,7 @@ impl StripeCursor {
             }
         }
         self.reader.open_vector(vector);
-        filter.narrow(store, &mut self.reader, &mut self.selected)?;
+        self.decided = filter.narrow(store, &mut self.reader, &mut self.selected)?;
         self.reader.select(self.selected);
         Ok(())
     }

@@ -32,6 +32,19 @@ enum Access {
     Pointer(Rc<Vector>),
 }
 
+impl Access {
+    /// The column's value in a row, `None` if it is NULL.
+    #[inline]
+    fn datum(&self, row: usize) -> Option<pg_sys::Datum> {
+        match self {
+            Access::Null => None,
+            Access::Same(datum) => Some(*datum),
+            Access::Word(vector) => vector.word(row).map(|word| pg_sys::Datum::from(word as usize)),
+            Access::Pointer(vector) => vector.tail(row).map(|bytes| pg_sys::Datum::from(bytes.as_ptr())),
+        }
+    }
+}
+
 /// Reads rows of one stripe, vector by vector, and holds on to the vectors that the slot points into.
 pub struct RowReader {
     stripe: Rc<OpenStripe>,
@@ -122,7 +135,8 @@ impl RowReader {
         self.loaded = false;
     }
 
-    /// Takes out of `rows` those of the vector whose value of a column cannot pass a test. `order` is that of the test's keys.
+    /// Takes out of `rows` those of the vector whose value of a column cannot pass a test. `order` is that of the test's keys. False if nothing
+    /// could be said of the column.
     pub fn narrow(
         &mut self,
         store: &Store,
@@ -130,13 +144,16 @@ impl RowReader {
         order: Order,
         test: &Test,
         rows: &mut Selection,
-    ) -> Result<(), OrochiError> {
+    ) -> Result<bool, OrochiError> {
         let (Some(vector), Some(entry)) = (self.vector, self.stripe.footer().columns().get(column)) else {
-            return Ok(());
+            return Ok(false);
         };
         // A type change that left the table as it was may have changed the order.
-        if rows.count() == 0 || (test.needs_order() && entry.column_type.order != order) {
-            return Ok(());
+        if test.needs_order() && entry.column_type.order != order {
+            return Ok(false);
+        }
+        if rows.count() == 0 {
+            return Ok(true);
         }
         let found = match self.narrowed.get(&column) {
             Some(found) => found,
@@ -147,7 +164,7 @@ impl RowReader {
             }
         };
         found.narrow(order, test, rows);
-        Ok(())
+        Ok(true)
     }
 
     /// Decodes the wanted columns of the vector.
@@ -246,8 +263,24 @@ impl RowReader {
                 self.load(store, desc, at.vector)?;
             }
         }
-        let row = usize::from(at.index);
-        // SAFETY: the slot has room for as many values as the descriptor has attributes.
+        // SAFETY: the caller's promise.
+        unsafe { self.fill_loaded(at.index.into(), slot) };
+        Ok(())
+    }
+
+    /// Whether the wanted columns of the vector are decoded.
+    #[inline]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Fills a slot with a row of the vector, whose wanted columns are decoded. Calls nothing that can fail.
+    ///
+    /// # Safety
+    /// As for [`Self::fill`].
+    #[inline]
+    pub unsafe fn fill_loaded(&mut self, row: usize, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the slot has room for as many values as its descriptor has attributes.
         unsafe {
             slot::begin_virtual(slot);
             let (out, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
@@ -259,18 +292,34 @@ impl RowReader {
                 self.prepared = slot;
             }
             for (column, access) in &self.columns {
-                let datum = match access {
-                    Access::Null => None,
-                    Access::Same(datum) => Some(*datum),
-                    Access::Word(vector) => vector.word(row).map(|word| pg_sys::Datum::from(word as usize)),
-                    Access::Pointer(vector) => vector.tail(row).map(|bytes| pg_sys::Datum::from(bytes.as_ptr())),
-                };
+                let datum = access.datum(row);
                 *nulls.add(*column) = datum.is_none();
                 *out.add(*column) = datum.unwrap_or(pg_sys::Datum::from(0usize));
             }
-            slot::end_virtual(slot, (*desc).natts);
+            slot::end_virtual(slot, (*(*slot).tts_tupleDescriptor).natts);
         }
-        Ok(())
+    }
+
+    /// Puts a row of the vector, whose wanted columns are decoded, into a result: `places` has for each column its place there, if it has
+    /// one. Calls nothing that can fail.
+    ///
+    /// # Safety
+    /// `slot` must be a virtual slot with as many columns as there are places, all of them among the wanted ones.
+    #[inline]
+    pub unsafe fn project(&self, row: usize, slot: *mut pg_sys::TupleTableSlot, places: &[Option<u16>]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            slot::begin_virtual(slot);
+            let (out, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
+            for (column, access) in &self.columns {
+                if let Some(Some(place)) = places.get(*column) {
+                    let datum = access.datum(row);
+                    *nulls.add(usize::from(*place)) = datum.is_none();
+                    *out.add(usize::from(*place)) = datum.unwrap_or(pg_sys::Datum::from(0usize));
+                }
+            }
+            slot::end_virtual(slot, (*(*slot).tts_tupleDescriptor).natts);
+        }
     }
 }
 

@@ -51,9 +51,7 @@ impl RowValues {
         // SAFETY: the caller's promise; the slot has as many values as there are types.
         unsafe {
             let count = self.types.len();
-            if ((*slot).tts_nvalid as usize) < count {
-                pg_sys::slot_getsomeattrs_int(slot, count as i32);
-            }
+            values::fetch_columns(slot, count);
             for column in 0..count {
                 let source = if *(*slot).tts_isnull.add(column) {
                     Source::Null

@@ -258,6 +258,49 @@ pub unsafe fn next(scan: pg_sys::TableScanDesc, forward: bool, slot: *mut pg_sys
     }
 }
 
+/// Next row of a sequential or parallel scan if it is at hand; otherwise false, and [`next`] has to be called. Goes forward only, and calls
+/// nothing that can fail.
+///
+/// # Safety
+/// As for [`next`], which must have filled the slot last.
+#[inline]
+pub unsafe fn next_ready(scan: pg_sys::TableScanDesc, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { counted(scan, |cursor| cursor.next_ready(slot)) }
+}
+
+/// The same for columns of a row that needs no further look at the filter's conditions: see [`Cursor::next_projected`].
+///
+/// # Safety
+/// As for [`next_ready`], and as [`Cursor::next_projected`] says of the result.
+#[inline]
+pub unsafe fn next_projected(
+    scan: pg_sys::TableScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    result: *mut pg_sys::TupleTableSlot,
+    places: &[Option<u16>],
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { counted(scan, |cursor| cursor.next_projected(slot, result, places)) }
+}
+
+/// Takes a row from the cursor of a scan, if it has one, and counts it.
+///
+/// # Safety
+/// As for [`state`].
+#[inline]
+unsafe fn counted(scan: pg_sys::TableScanDesc, take: impl FnOnce(&mut Cursor<Box<dyn Filter>>) -> bool) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let cursor = (*scan.cast::<ColumnarScan>()).state.get().and_then(|state| state.cursor.as_mut());
+        let found = cursor.is_some_and(take);
+        if found {
+            crate::pg::compat::count_scan_row((*scan).rs_rd);
+        }
+        found
+    }
+}
+
 /// Limits a TID range scan.
 ///
 /// # Safety

@@ -6,6 +6,7 @@ use super::reader;
 use super::store::Store;
 use super::tid;
 use crate::pg::error::OrRaise;
+use crate::pg::owned_values::own_values;
 use crate::pg::snapshot::Snap;
 use crate::pg::{externs, values};
 use pgrx::pg_sys;
@@ -27,6 +28,8 @@ pub struct System {
 #[repr(C)]
 struct ColumnarSlot {
     base: pg_sys::HeapTupleTableSlot,
+    /// Memory of the slot's that its values point to, if it is materialized without a tuple.
+    owned: *mut u8,
     has_system: bool,
     system: System,
 }
@@ -67,7 +70,12 @@ fn is_ours(slot: *mut pg_sys::TupleTableSlot) -> bool {
 unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
     // SAFETY: called by core with one of our slots.
     unsafe {
-        (*slot.cast::<ColumnarSlot>()).has_system = false;
+        let ours = slot.cast::<ColumnarSlot>();
+        (*ours).has_system = false;
+        if !(*ours).owned.is_null() {
+            pg_sys::pfree((*ours).owned.cast());
+            (*ours).owned = std::ptr::null_mut();
+        }
         if let Some(base) = pg_sys::TTSOpsHeapTuple.clear {
             base(slot);
         }
@@ -93,10 +101,19 @@ unsafe fn form_tuple(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
+/// Values are copied as they are: most go into a stripe, which wants no tuple.
 #[pg_guard]
 unsafe extern "C-unwind" fn materialize_slot(slot: *mut pg_sys::TupleTableSlot) {
     // SAFETY: called by core with one of our slots.
     unsafe {
+        let ours = slot.cast::<ColumnarSlot>();
+        if (*ours).base.tuple.is_null() {
+            let owned = if (*ours).owned.is_null() { own_values(slot) } else { Some((*ours).owned) };
+            if let Some(owned) = owned {
+                (*ours).owned = owned;
+                return;
+            }
+        }
         form_tuple(slot);
         if let Some(base) = pg_sys::TTSOpsHeapTuple.materialize {
             base(slot);
@@ -201,15 +218,29 @@ pub unsafe fn store_tuple(slot: *mut pg_sys::TupleTableSlot, tuple: pg_sys::Heap
     }
 }
 
+/// Whether a slot is a virtual one of core's that owns nothing.
+fn is_idle_virtual(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: callers pass a valid slot.
+    unsafe {
+        (*slot).tts_ops == &raw const pg_sys::TTSOpsVirtual
+            && u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE == 0
+    }
+}
+
 /// Makes a slot ready to take values one by one, between this and [`end_virtual`].
 ///
 /// # Safety
 /// `slot` must be a valid slot.
 #[inline]
 pub unsafe fn begin_virtual(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the caller's promise. A slot of ours that owns no tuple has nothing to free.
+    // SAFETY: the caller's promise. A slot of ours that owns neither tuple nor values has nothing to free.
     unsafe {
-        if !is_ours(slot) || u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE != 0 {
+        let owns = |slot: *mut pg_sys::TupleTableSlot| {
+            u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE != 0
+                || !(*slot.cast::<ColumnarSlot>()).owned.is_null()
+        };
+        let holds = if is_ours(slot) { owns(slot) } else { !is_idle_virtual(slot) };
+        if holds {
             pg_sys::ExecClearTuple(slot);
         }
     }
@@ -364,10 +395,8 @@ unsafe fn same_values(
                 return false;
             }
             let attribute = &attributes[number as usize - 1];
-            pg_sys::slot_getsomeattrs_int(a, number);
-            if i32::from((*b).tts_nvalid) < number {
-                pg_sys::slot_getsomeattrs_int(b, number);
-            }
+            values::fetch_columns(a, number as usize);
+            values::fetch_columns(b, number as usize);
             let i = number as usize - 1;
             let (null_a, null_b) = (*(*a).tts_isnull.add(i), *(*b).tts_isnull.add(i));
             if null_a != null_b {

@@ -8,7 +8,7 @@ use super::zone_filter::{SharedFilter, ZoneFilter};
 use super::{explain, parallel};
 use crate::columnar::{scan, slot};
 use crate::pg::Rel;
-use crate::pg::compat::custom_scan;
+use crate::pg::compat::{custom_scan, pointers};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::error_fields::keep;
 use crate::pg::memory::ContextOwned;
@@ -70,6 +70,8 @@ pub struct State {
     current: bool,
     /// The workers' shared memory has gone, and the scan with it.
     pub finished: bool,
+    /// Where the result has each column, if it consists of columns and [`Self::predicates`] are all clauses.
+    places: Option<Box<[Option<u16>]>>,
 }
 
 /// Our part of a node.
@@ -93,7 +95,7 @@ unsafe extern "C-unwind" fn create(_plan: *mut CustomScan) -> *mut pg_sys::Node 
         (*node).base.methods = &raw const EXEC_METHODS.0;
         custom_scan::set_slot_ops(&raw mut (*node).base, slot::ops());
         let filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(Rc::new([])))));
-        let state = State { predicates: Vec::new(), filter, current: false, finished: false };
+        let state = State { predicates: Vec::new(), filter, current: false, finished: false, places: None };
         (&raw mut (*node).state).write(ContextOwned::bind(state));
         node.cast()
     }
@@ -112,6 +114,9 @@ unsafe extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EStat
         state.filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(columns.into()))));
         let finder = Finder { relation: relation as i32, desc, parent: &raw mut (*node).ss.ps };
         state.predicates = finder.find((*plan).qual);
+        if state.predicates.len() == list_length((*plan).qual) as usize {
+            state.places = result_places(node, relation as i32, (*desc).natts);
+        }
     }
 }
 
@@ -134,16 +139,85 @@ pub unsafe fn wanted_columns<const N: usize>(lists: [*mut List; N], relation: In
     }
 }
 
+/// Where the node's result has each column of the relation. `None` if it has anything but columns, has one twice, or is the row as it is.
+///
+/// # Safety
+/// `node` must have been begun by core.
+unsafe fn result_places(node: *mut CustomScanState, relation: i32, natts: i32) -> Option<Box<[Option<u16>]>> {
+    // SAFETY: the caller's promise; a target list has target entries.
+    unsafe {
+        let result = (*node).ss.ps.ps_ResultTupleSlot;
+        if (*node).ss.ps.ps_ProjInfo.is_null() || (*result).tts_ops != &raw const TTSOpsVirtual {
+            return None;
+        }
+        let mut places = vec![None; usize::try_from(natts).ok()?];
+        for (place, entry) in pointers::<TargetEntry>((*(*node).ss.ps.plan).targetlist).into_iter().enumerate() {
+            let var = (*entry).expr.cast::<Var>();
+            if (*var).xpr.type_ != NodeTag::T_Var || (*var).varno != relation || (*var).varlevelsup != 0 {
+                return None;
+            }
+            let slot = places.get_mut(usize::try_from((*var).varattno).ok()?.checked_sub(1)?)?;
+            if slot.replace(u16::try_from(place).ok()?).is_some() {
+                return None;
+            }
+        }
+        Some(places.into())
+    }
+}
+
+/// The next row, if it is at hand, projected, and known to meet all clauses. Not guarded, and calls nothing that can fail.
+///
+/// # Safety
+/// `node` must have begun.
+#[inline]
+unsafe fn projected(node: *mut CustomScanState) -> Option<*mut TupleTableSlot> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let scan = &raw mut (*node).ss;
+        let estate = &*(*scan).ps.state;
+        let state = (*node.cast::<Node>()).state.get()?;
+        let places = state.places.as_deref()?;
+        let usual = estate.es_epq_active.is_null() && is_forward(estate);
+        if !usual || !state.current || state.finished || (*scan).ss_currentScanDesc.is_null() {
+            return None;
+        }
+        let result = (*scan).ps.ps_ResultTupleSlot;
+        scan::next_projected((*scan).ss_currentScanDesc, (*scan).ss_ScanTupleSlot, result, places).then_some(result)
+    }
+}
+
+fn is_forward(estate: &EState) -> bool {
+    estate.es_direction >= ScanDirection::NoMovementScanDirection
+}
+
 /// Not guarded: what clauses raise passes over this frame, which owns nothing, as it was raised.
 unsafe extern "C-unwind" fn execute(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: core's arguments.
-    unsafe { unguarded::ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)) }
+    unsafe {
+        match projected(node) {
+            Some(slot) => slot,
+            None => unguarded::ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)),
+        }
+    }
 }
 
-/// The next row, not yet filtered by clauses.
-#[pg_guard]
+/// The next row, not yet filtered by clauses. Not guarded, for most rows are at hand.
 unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
     // SAFETY: called by ExecScan with the node that `execute` passed.
+    unsafe {
+        let slot = (*scan).ss_ScanTupleSlot;
+        let at_hand = (*scan.cast::<Node>()).state.get().is_some_and(|state| state.current && !state.finished)
+            && is_forward(&*(*scan).ps.state)
+            && !(*scan).ss_currentScanDesc.is_null()
+            && scan::next_ready((*scan).ss_currentScanDesc, slot);
+        if at_hand { slot } else { search(scan) }
+    }
+}
+
+/// Reads on until a row is found.
+#[pg_guard]
+unsafe extern "C-unwind" fn search(scan: *mut ScanState) -> *mut TupleTableSlot {
+    // SAFETY: called by `next` with its own argument.
     keep(|| unsafe {
         let node = scan.cast::<CustomScanState>();
         let slot = (*scan).ss_ScanTupleSlot;
@@ -157,8 +231,7 @@ unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
         if !state.current {
             evaluate(node, state);
         }
-        let forward = (*(*scan).ps.state).es_direction >= ScanDirection::NoMovementScanDirection;
-        scan::next((*scan).ss_currentScanDesc, forward, slot);
+        scan::next((*scan).ss_currentScanDesc, is_forward(&*(*scan).ps.state), slot);
         slot
     })
 }

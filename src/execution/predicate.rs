@@ -262,7 +262,12 @@ impl Predicate {
                 },
             }
         };
-        Ok(Condition { column: self.column, order: self.order, test })
+        let exact = match &self.kind {
+            Kind::Fixed(_) => true,
+            // Of a value that has no keys only this much is known.
+            _ => self.order.is_exact() && test != Test::NotNull,
+        };
+        Ok(Condition { column: self.column, order: self.order, test, exact })
     }
 }
 

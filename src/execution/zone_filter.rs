@@ -19,6 +19,8 @@ pub struct Condition {
     pub order: Order,
     /// The test.
     pub test: Test,
+    /// Whether the clause is true for every value that passes the test.
+    pub exact: bool,
 }
 
 impl Condition {
@@ -159,14 +161,15 @@ impl Filter for SharedFilter {
         Ok(wanted)
     }
 
-    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<(), OrochiError> {
+    fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<bool, OrochiError> {
         let filter = self.0.borrow();
         let before = rows.count();
-        for condition in &filter.conditions {
-            reader.narrow(store, condition.column, condition.order, &condition.test, rows)?;
+        let mut decided = true;
+        for Condition { column, order, test, exact } in &filter.conditions {
+            decided &= reader.narrow(store, *column, *order, test, rows)? && *exact;
         }
         filter.counts().rows_skipped.fetch_add((before - rows.count()) as u64, Ordering::Relaxed);
-        Ok(())
+        Ok(decided)
     }
 
     fn columns(&self) -> Option<Rc<[bool]>> {

@@ -105,6 +105,11 @@ unsafe extern "C-unwind" fn on_report(argument: *mut c_void) {
 
 /// The fields of the report being built, if it is an ERROR.
 fn current() -> Option<Fields> {
+    // PostgreSQL completes reads in critical sections, where it may log but nobody may allocate. An ERROR is a PANIC there.
+    // SAFETY: a counter of the process.
+    if unsafe { pg_sys::CritSectionCount } > 0 {
+        return None;
+    }
     // SAFETY: within a report there is error data; the copy is made outside of the context for errors, as it has to be.
     unsafe {
         let old = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);

@@ -13,6 +13,7 @@ pub mod horizon;
 pub mod keyscan;
 pub mod label;
 pub mod memory;
+pub mod owned_values;
 pub mod regclass;
 pub mod relation;
 pub mod sample;

@@ -1,5 +1,6 @@
 //! Sorting rows by PostgreSQL's own sort, each with a number that it keeps.
 
+use super::values::fetch_columns;
 use super::{Rel, unwinding, values};
 use pgrx::pg_sys;
 
@@ -74,9 +75,7 @@ impl RowSorter {
     pub unsafe fn put(&mut self, number: u64, slot: *mut pg_sys::TupleTableSlot) {
         // SAFETY: the caller's promise; the input slot has one column more than the table.
         unsafe {
-            if ((*slot).tts_nvalid as usize) < self.columns {
-                pg_sys::slot_getsomeattrs_int(slot, self.columns as i32);
-            }
+            fetch_columns(slot, self.columns);
             let old = pg_sys::MemoryContextSwitchTo(self.row_context);
             pg_sys::ExecClearTuple(self.input);
             let (out, nulls) = ((*self.input).tts_values, (*self.input).tts_isnull);
@@ -121,7 +120,7 @@ impl RowSorter {
             pg_sys::tuplesort_performsort(self.state);
             while pg_sys::tuplesort_gettupleslot(self.state, true, false, self.output, std::ptr::null_mut()) {
                 pgrx::check_for_interrupts!();
-                pg_sys::slot_getsomeattrs_int(self.output, self.columns as i32 + 1);
+                fetch_columns(self.output, self.columns + 1);
                 let number = (*(*self.output).tts_values.add(self.columns)).value() as u64;
                 each(number, self.output)?;
             }

@@ -98,6 +98,30 @@ pub unsafe fn attributes<'a>(desc: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_p
     unsafe { super::compat::attributes(desc) }
 }
 
+/// Makes sure that a slot has its first `count` values.
+///
+/// # Safety
+/// `slot` must be a non-empty slot with as many columns.
+#[inline]
+pub unsafe fn fetch_columns(slot: *mut pg_sys::TupleTableSlot, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if ((*slot).tts_nvalid as usize) < count {
+            pg_sys::slot_getsomeattrs_int(slot, count as i32);
+        }
+    }
+}
+
+/// The bytes of which the address of a value is a multiple, by their code in the catalogs.
+pub fn alignment(code: std::ffi::c_char) -> u8 {
+    match code as u8 {
+        b'c' => 1,
+        b's' => 2,
+        b'd' => 8,
+        _ => 4,
+    }
+}
+
 /// The value of a column that was added after the row was written.
 pub fn missing_value(desc: pg_sys::TupleDesc, attribute: usize) -> Option<pg_sys::Datum> {
     let mut null = true;

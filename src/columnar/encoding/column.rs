@@ -1,12 +1,12 @@
 //! One column of a stripe that is being written.
 
 use super::bytes::{align_up, checksum, reserve};
-use super::compress::Patience;
 use super::directory::VectorEntry;
 use super::encode::{Source, VectorEncoder};
+use super::patience::Habits;
 use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::values::varlena_len;
-use super::zone::{Zone, zone_of};
+use super::zone::Zone;
 use super::{EncodingError, Result};
 
 /// Why a value does not fit its column; the caller adds which column.
@@ -72,7 +72,7 @@ pub(super) struct ColumnWriter {
     /// Its NULL bitmap; empty until there is a NULL.
     nulls: Vec<u8>,
     vector_nulls: u16,
-    patience: Patience,
+    habits: Habits,
 }
 
 /// A finished column.
@@ -100,7 +100,7 @@ impl ColumnWriter {
             ends: Vec::new(),
             nulls: Vec::new(),
             vector_nulls: 0,
-            patience: Patience::default(),
+            habits: Habits::default(),
         }
     }
 
@@ -209,12 +209,11 @@ impl ColumnWriter {
             ends: &self.ends,
             nulls: bitmap,
         };
-        let zone = zone_of(&source);
         // What the vector takes in memory once it is decoded, about.
         let plain_len =
             if nulls == rows { 0 } else { self.data.len() + self.ends.len() * size_of::<u32>() + bitmap.len() };
-        let encoded = workspace.encoder.encode(&source, &mut self.patience)?;
-        let (raw_len, stored) = (vector_len(encoded.raw)?, encoded.stored);
+        let encoded = workspace.encoder.encode(&source, &mut self.habits)?;
+        let (raw_len, stored, zone) = (vector_len(encoded.raw)?, encoded.stored, encoded.zone);
         meter.reserve(&mut self.stored, stored.len())?;
         meter.reserve(&mut self.entries, 1)?;
         self.entries.push(VectorEntry {

@@ -48,31 +48,6 @@ impl Method {
     }
 }
 
-/// Whether a column's vectors are worth an attempt to compress them: after each failure more of them go without one.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    failures: u32,
-    waiting: u32,
-}
-
-impl Patience {
-    /// Most vectors without an attempt: the last failures double them.
-    const MAX_FAILURES: u32 = 4;
-
-    /// Whether the next vector is to be tried.
-    pub fn tries(&mut self) -> bool {
-        let tries = self.waiting == 0;
-        self.waiting = self.waiting.saturating_sub(1);
-        tries
-    }
-
-    /// Notes what an attempt has come to.
-    pub fn note(&mut self, method: Method) {
-        self.failures = if method == Method::None { (self.failures + 1).min(Self::MAX_FAILURES) } else { 0 };
-        self.waiting = (1 << self.failures) - 1;
-    }
-}
-
 /// The method in use with its working memory.
 enum Engine {
     None,

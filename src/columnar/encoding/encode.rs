@@ -1,13 +1,14 @@
 //! Choosing how a vector is written, and writing it.
 
 use super::bytes::{align_up, reserve};
-use super::compress::{Patience, VectorCompressor};
+use super::compress::{Method, VectorCompressor};
 use super::decimal::{Decimal, POWERS};
 use super::dictionary::Dictionary;
 use super::integers::{self, IntegerScratch};
+use super::patience::{Habits, Patience};
 use super::types::{ColumnType, Order, Physical, stride};
 use super::values::{padding, skip_padding};
-use super::zone::is_set;
+use super::zone::{Zone, is_set, scaled_zone, zone_of};
 use super::{Encoding, Result, alp, alp_rd};
 
 /// Values of a vector that is about to be closed.
@@ -82,71 +83,77 @@ impl VectorEncoder {
     }
 
     /// The vector as it is to be stored.
-    pub fn encode(&mut self, source: &Source<'_>, patience: &mut Patience) -> Result<Encoded<'_>> {
+    pub fn encode(&mut self, source: &Source<'_>, habits: &mut Habits) -> Result<Encoded<'_>> {
         self.payload.clear();
         if source.null_count == source.rows {
-            return Ok(Encoded {
-                encoding: Encoding::Plain,
-                raw: 0,
-                method: super::compress::Method::None,
-                stored: &[],
-            });
+            return Ok(Encoded { encoding: Encoding::Plain, zone: None, raw: 0, method: Method::None, stored: &[] });
         }
         reserve(&mut self.payload, source.nulls.len() + 8)?;
         self.payload.extend_from_slice(source.nulls);
         self.payload.resize(align_up(source.nulls.len(), 8), 0);
-        let encoding = self.append_values(source)?;
+        let (encoding, zone) = self.append_values(source, &mut habits.dictionary)?;
         // Numbers that are packed well gain little, and every scan would pay for it.
         let eighths = if encoding.is_packed() { 7 } else { 8 };
-        let attempt = patience.tries();
-        let limit = if attempt { self.payload.len() * eighths / 8 } else { 0 };
+        let limit = if habits.compression.tries() { self.payload.len() * eighths / 8 } else { 0 };
         let (method, stored) = self.compressor.compress(&self.payload, limit)?;
-        if attempt {
-            patience.note(method);
+        if limit > 0 {
+            habits.compression.note(method != Method::None);
         }
-        Ok(Encoded { encoding, raw: self.payload.len(), method, stored })
+        Ok(Encoded { encoding, zone, raw: self.payload.len(), method, stored })
     }
 
-    fn append_values(&mut self, source: &Source<'_>) -> Result<Encoding> {
-        match (source.column.physical, source.column.order) {
-            (Physical::Fixed { len: 8 }, Order::Float8) => {
-                let values = floats(source, f64::from_le_bytes)?;
-                if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
-                    return Ok(Encoding::Alp);
-                }
-                self.words.clear();
-                reserve(&mut self.words, values.len())?;
-                let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
-                if alp_rd::encode(&bits, &mut self.words, &mut self.payload)? {
-                    return Ok(Encoding::AlpRd);
-                }
-            }
+    /// Appends the values in the form that suits them, and finds their zone.
+    fn append_values(&mut self, source: &Source<'_>, patience: &mut Patience) -> Result<(Encoding, Option<Zone>)> {
+        let encoding = match (source.column.physical, source.column.order) {
+            (Physical::Fixed { len: 8 }, Order::Float8) => self.append_doubles(source)?,
             (Physical::Fixed { len: 4 }, Order::Float4) => {
                 let values = floats(source, f32::from_le_bytes)?;
-                if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
-                    return Ok(Encoding::Alp);
-                }
+                let are_decimals = alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)?;
+                are_decimals.then_some(Encoding::Alp)
             }
             (Physical::Fixed { len: 1 | 2 | 4 | 8 }, _) => {
                 load_integers(source, &mut self.integers)?;
                 integers::encode(&self.integers, &mut self.scratch, &mut self.payload)?;
-                return Ok(Encoding::Integers);
+                Some(Encoding::Integers)
             }
-            (_, Order::Decimal) if self.append_decimals(source)? => return Ok(Encoding::Decimal),
-            _ if self.append_dictionary(source)? => return Ok(Encoding::Dictionary),
-            _ => {}
+            (_, Order::Decimal) => match self.append_decimals(source)? {
+                Some(zone) => return Ok((Encoding::Decimal, Some(zone))),
+                None => None,
+            },
+            _ => None,
+        };
+        let fixed = matches!(source.column.physical, Physical::Fixed { len: 1 | 2 | 4 | 8 });
+        if encoding.is_none() && !fixed && patience.attempt(|| self.append_dictionary(source))? {
+            // Every value is one of those in the dictionary.
+            let zone = zone_of(source, self.dictionary.firsts().iter().map(|row| *row as usize));
+            return Ok((Encoding::Dictionary, zone));
         }
-        reserve(&mut self.payload, source.data.len())?;
-        self.payload.extend_from_slice(source.data);
-        Ok(Encoding::Plain)
+        if encoding.is_none() {
+            reserve(&mut self.payload, source.data.len())?;
+            self.payload.extend_from_slice(source.data);
+        }
+        Ok((encoding.unwrap_or(Encoding::Plain), zone_of(source, 0..source.rows)))
     }
 
-    /// Appends numerics as integers; false, and nothing appended, if they differ in their decimal places or do not fit.
-    fn append_decimals(&mut self, source: &Source<'_>) -> Result<bool> {
+    /// Appends doubles as integers or with their high bits in a dictionary; nothing if neither is shorter.
+    fn append_doubles(&mut self, source: &Source<'_>) -> Result<Option<Encoding>> {
+        let values = floats(source, f64::from_le_bytes)?;
+        if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
+            return Ok(Some(Encoding::Alp));
+        }
+        self.words.clear();
+        reserve(&mut self.words, values.len())?;
+        let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+        Ok(alp_rd::encode(&bits, &mut self.words, &mut self.payload)?.then_some(Encoding::AlpRd))
+    }
+
+    /// Appends numerics as integers and returns their zone; `None`, and nothing appended, if they differ in their decimal places or do not
+    /// fit.
+    fn append_decimals(&mut self, source: &Source<'_>) -> Result<Option<Zone>> {
         self.integers.clear();
         reserve(&mut self.integers, source.rows)?;
         let Some(first) = (0..source.rows).find_map(|row| source.value(row)).and_then(Decimal::parse) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut last = first.value;
         let mut unit = first.scale;
@@ -154,7 +161,7 @@ impl VectorEncoder {
             if let Some(bytes) = source.value(row) {
                 match Decimal::parse(bytes) {
                     Some(decimal) if decimal.scale == first.scale => last = decimal.value,
-                    _ => return Ok(false),
+                    _ => return Ok(None),
                 }
                 while unit > 0 && !last.unsigned_abs().is_multiple_of(POWERS[usize::from(unit)]) {
                     unit -= 1;
@@ -162,13 +169,14 @@ impl VectorEncoder {
             }
             self.integers.push(last);
         }
+        let divisor = POWERS[usize::from(unit)] as i64;
         if unit > 0 {
-            let divisor = POWERS[usize::from(unit)] as i64;
             self.integers.iter_mut().for_each(|value| *value /= divisor);
         }
         self.payload.extend([first.scale, unit]);
         integers::encode(&self.integers, &mut self.scratch, &mut self.payload)?;
-        Ok(true)
+        let ends = self.integers.iter().min().into_iter().chain(self.integers.iter().max());
+        Ok(ends.map(|end| scaled_zone(*end, divisor, first.scale)).reduce(Zone::union))
     }
 
     /// Appends distinct values and codes; false, and nothing appended, if that would not be shorter.
@@ -200,9 +208,11 @@ impl VectorEncoder {
 /// A vector as it is to be stored.
 pub(super) struct Encoded<'a> {
     pub encoding: Encoding,
+    /// Bounds of the values. `None` without an order or without a value.
+    pub zone: Option<Zone>,
     /// Bytes before compression.
     pub raw: usize,
-    pub method: super::compress::Method,
+    pub method: Method,
     pub stored: &'a [u8],
 }
 

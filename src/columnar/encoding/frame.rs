@@ -10,7 +10,7 @@ const WHAT: &str = "frame of integers";
 /// Set in the byte of the width if there are patches.
 const PATCHED: u8 = 0x80;
 
-/// Values that are looked at to see whether there are outliers on both sides.
+/// Values that are looked at to see whether there are outliers.
 const SAMPLE: usize = 64;
 
 /// Bytes of a patch, at most: its place and its offset.
@@ -29,44 +29,50 @@ pub(super) struct Frame {
 impl Frame {
     /// The frame that takes the fewest bytes.
     pub fn of(values: &[i64]) -> Frame {
-        let base = values.iter().copied().min().unwrap_or(0);
-        let max = values.iter().copied().max().unwrap_or(0);
+        let (base, max) = values.iter().fold((i64::MAX, i64::MIN), |(min, max), v| (min.min(*v), max.max(*v)));
+        let base = if values.is_empty() { 0 } else { base };
         let full = width_of(max.wrapping_sub(base) as u64);
-        let mut frame = Frame { base, width: full, patches: 0, len: header_len(base) + packed_len(values.len(), full) };
-        if full == 0 || values.len() < 64 {
+        let frame = Self::without_patches(values.len(), base, if values.is_empty() { 0 } else { full });
+        if frame.width == 0 || values.len() < SAMPLE {
             return frame;
         }
-        let mut widths = [0usize; MAX_WIDTH as usize + 1];
-        for value in values {
-            widths[usize::from(width_of(value.wrapping_sub(base) as u64))] += 1;
-        }
-        let mut patches = 0;
-        for width in (0..full).rev() {
-            patches += widths[usize::from(width) + 1];
-            let len = header_len(base) + 2 + packed_len(values.len(), width) + patches * PATCH_LEN;
-            if len < frame.len {
-                frame = Frame { base, width, patches, len };
-            }
-        }
-        match Self::around_the_middle(values, frame) {
-            Some(better) => better,
-            None => frame,
-        }
-    }
-
-    /// A frame around most values, with outliers on both sides as patches, if it takes fewer bytes than another.
-    fn around_the_middle(values: &[i64], other: Frame) -> Option<Frame> {
         let mut sample = [0; SAMPLE];
-        let step = values.len() / SAMPLE;
-        for (place, value) in sample.iter_mut().zip(values.iter().step_by(step.max(1))) {
+        for (place, value) in sample.iter_mut().zip(values.iter().step_by(values.len() / SAMPLE)) {
             *place = *value;
         }
         sample.sort_unstable();
-        let middle = width_of(sample[SAMPLE - 1 - SAMPLE / 16].wrapping_sub(sample[SAMPLE / 16]) as u64);
-        // Outliers cost more than a bit or so of all values.
-        if middle + 2 > other.width {
-            return None;
+        let (low, high) = (sample[SAMPLE / 16], sample[SAMPLE - 1 - SAMPLE / 16]);
+        // A patch costs what a bit of a hundred values does, so what as many as a sixteenth of them need is no outlier.
+        let upper = width_of(high.wrapping_sub(base) as u64);
+        let frame = if upper + 2 < full { frame.with_patches_above(values) } else { frame };
+        let middle = width_of(high.wrapping_sub(low) as u64);
+        let around = if middle + 2 <= frame.width { Self::around_the_middle(values, middle, frame) } else { None };
+        around.unwrap_or(frame)
+    }
+
+    fn without_patches(count: usize, base: i64, width: u8) -> Frame {
+        Frame { base, width, patches: 0, len: header_len(base) + packed_len(count, width) }
+    }
+
+    /// The same frame, or a narrower one with the greatest values as patches if it takes fewer bytes.
+    fn with_patches_above(self, values: &[i64]) -> Frame {
+        let mut widths = [0usize; MAX_WIDTH as usize + 1];
+        for value in values {
+            widths[usize::from(width_of(value.wrapping_sub(self.base) as u64))] += 1;
         }
+        let (mut best, mut patches) = (self, 0);
+        for width in (0..self.width).rev() {
+            patches += widths[usize::from(width) + 1];
+            let len = header_len(self.base) + 2 + packed_len(values.len(), width) + patches * PATCH_LEN;
+            if len < best.len {
+                best = Frame { base: self.base, width, patches, len };
+            }
+        }
+        best
+    }
+
+    /// A frame around most values, of about `middle` bits, with outliers on both sides as patches, if it takes fewer bytes than another.
+    fn around_the_middle(values: &[i64], middle: u8, other: Frame) -> Option<Frame> {
         let mut sorted = Vec::new();
         reserve(&mut sorted, values.len()).ok()?;
         sorted.extend_from_slice(values);
@@ -100,9 +106,11 @@ impl Frame {
         reserve(scratch, values.len())?;
         scratch.extend(values.iter().map(|value| value.wrapping_sub(self.base) as u64));
         if self.patches > 0 {
-            put_varint(out, self.patches as u64);
+            // Not all that lie below the frame: an offset that wraps around may be a small one, which adds up to the value just as well.
+            let is_patch = |offset: &u64| width_of(*offset) > self.width;
+            put_varint(out, scratch.iter().filter(|offset| is_patch(offset)).count() as u64);
             for (index, offset) in scratch.iter_mut().enumerate() {
-                if width_of(*offset) > self.width {
+                if is_patch(offset) {
                     put_varint(out, index as u64);
                     put_varint(out, *offset);
                     *offset = 0;

@@ -1,5 +1,5 @@
 //! Sequences of integers: the scheme that makes one shortest is found by looking at all of it, which takes a few passes over at most
-//! 1,024 values.
+//! 1,024 values; a sample says which schemes are not worth the look.
 
 use super::bytes::{Cursor, put_varint, reserve};
 use super::frame::{self, Frame, unzigzag, zigzag};
@@ -22,6 +22,9 @@ const DICTIONARY: u8 = 4;
 const MAX_DISTINCT: usize = 256;
 /// A dictionary is only thought of where a value takes more bits than this otherwise.
 const DICTIONARY_BITS: usize = 4;
+
+/// Neighbours that are looked at to see whether differences are worth an attempt.
+const SAMPLE: usize = 64;
 
 /// Buffers for encoding and decoding.
 #[derive(Debug, Default)]
@@ -47,11 +50,21 @@ pub(super) fn encode(values: &[i64], scratch: &mut IntegerScratch, out: &mut Vec
         out.push(FRAME);
         return plain.encode(values, words, out);
     }
-    let head = differences(values, first)?;
-    let second_head = differences(first, second)?;
-    let (delta, double) = (Frame::of(first), Frame::of(second));
-    let delta_len = delta.len + varint_len(head);
-    let double_len = double.len + varint_len(head) + varint_len(second_head);
+    let (delta_estimate, double_estimate) = estimate_differences(values);
+    let (mut delta, mut double) = (None, None);
+    if delta_estimate < plain.len {
+        let head = differences(values, first)?;
+        let frame = Frame::of(first);
+        delta = Some((frame.len + varint_len(head), head, frame));
+    }
+    let delta_len = delta.map_or(usize::MAX, |(len, ..)| len);
+    if double_estimate < plain.len.min(delta_len) {
+        let head = differences(values, first)?;
+        let second_head = differences(first, second)?;
+        let frame = Frame::of(second);
+        double = Some((frame.len + varint_len(head) + varint_len(second_head), head, second_head, frame));
+    }
+    let double_len = double.map_or(usize::MAX, |(len, ..)| len);
     let runs = 1 + values.array_windows().filter(|[a, b]| a != b).count();
     let runs_len = 8 + runs * (plain.len * 8 / values.len() + 6) / 8;
     let best = plain.len.min(delta_len).min(double_len).min(runs_len);
@@ -61,24 +74,45 @@ pub(super) fn encode(values: &[i64], scratch: &mut IntegerScratch, out: &mut Vec
             return encode_dictionary(values, distinct, first, words, out);
         }
     }
-    match best {
-        len if len == plain.len => {
+    match (delta, double) {
+        _ if best == plain.len => {
             out.push(FRAME);
             plain.encode(values, words, out)
         }
-        len if len == delta_len => {
+        (Some((len, head, frame)), _) if len == best => {
             out.push(DELTA);
             put_varint(out, zigzag(head));
-            delta.encode(first, words, out)
+            frame.encode(first, words, out)
         }
-        len if len == double_len => {
+        (_, Some((len, head, second_head, frame))) if len == best => {
             out.push(DELTA_OF_DELTA);
             put_varint(out, zigzag(head));
             put_varint(out, zigzag(second_head));
-            double.encode(second, words, out)
+            frame.encode(second, words, out)
         }
         _ => encode_runs(values, first, second, words, out),
     }
+}
+
+/// Bytes that differences and differences of differences would take, at least, by a sample of neighbours: the extremes are left out, for they
+/// may be patches.
+fn estimate_differences(values: &[i64]) -> (usize, usize) {
+    let (mut deltas, mut doubles) = ([0; SAMPLE], [0; SAMPLE]);
+    let step = (values.len() / SAMPLE).max(1);
+    let neighbours = values.array_windows::<3>().step_by(step).take(SAMPLE);
+    let count = neighbours.len();
+    for ((delta, double), [a, b, c]) in deltas.iter_mut().zip(&mut doubles).zip(neighbours) {
+        *delta = b.wrapping_sub(*a);
+        *double = c.wrapping_sub(*b).wrapping_sub(*delta);
+    }
+    let estimate = |sample: &mut [i64]| {
+        sample.sort_unstable();
+        let trim = sample.len() / 16;
+        let ends = sample.get(trim).zip(sample.get(sample.len().saturating_sub(1 + trim)));
+        let width = ends.map_or(0, |(low, high)| super::pack::width_of(high.wrapping_sub(*low) as u64));
+        values.len() * usize::from(width) / 8
+    };
+    (estimate(deltas.get_mut(..count).unwrap_or_default()), estimate(doubles.get_mut(..count).unwrap_or_default()))
 }
 
 /// Puts into `out` what each value adds to its predecessor, and returns the predecessor of the first, which is invented so that its

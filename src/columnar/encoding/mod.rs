@@ -30,6 +30,7 @@ mod frame;
 mod integers;
 mod meta;
 mod pack;
+mod patience;
 mod reader;
 mod row_numbers;
 mod selection;

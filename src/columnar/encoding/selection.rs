@@ -1,9 +1,8 @@
 //! Which rows of a vector matter, and narrowing them down by the values of a column.
 
-use super::decimal::POWERS;
 use super::types::{MAX_VECTOR_ROWS, Order};
 use super::vector::{Decimals, Nulls, Vector};
-use super::zone::{Zone, decimal_zone, is_set, order_keys};
+use super::zone::{Zone, is_set, order_keys, scaled_zone};
 
 const WORDS: usize = MAX_VECTOR_ROWS / 64;
 
@@ -168,12 +167,12 @@ impl Vector {
 }
 
 impl Vector {
-    /// Whether all values lie within a zone of the column's order. Its values have to be ready.
+    /// Whether all values may lie within a zone of the column's order, as far as their keys say. They have to be ready.
     pub fn lies_within(&self, order: Order, zone: Option<Zone>) -> bool {
         order == Order::None
             || (0..self.rows).filter_map(|row| self.get(row)).all(|value| {
                 let keys = order_keys(order, self.physical, value);
-                keys.is_none_or(|keys| zone.is_some_and(|zone| zone.min <= keys.min && keys.max <= zone.max))
+                keys.is_none_or(|keys| zone.is_some_and(|zone| zone.overlaps(keys.min, keys.max)))
             })
     }
 }
@@ -195,7 +194,7 @@ impl Decimals {
 
     /// Keys between which an integer lies as a numeric; they grow with it.
     fn zone(&self, value: i64) -> Zone {
-        decimal_zone(value as f64 * self.unit as f64 / POWERS[usize::from(self.scale)] as f64)
+        scaled_zone(value, self.unit, self.scale)
     }
 }
 

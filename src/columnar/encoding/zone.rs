@@ -1,6 +1,6 @@
 //! Zone maps: the least and the greatest value of a vector, as integers that sort like the values.
 
-use super::decimal::{APPROXIMATION_STEPS, approximate};
+use super::decimal::{APPROXIMATION_STEPS, POWERS, approximate};
 use super::encode::Source;
 use super::types::{Order, Physical};
 use super::values::varlena_content;
@@ -75,7 +75,7 @@ fn float_key(value: f64) -> u64 {
 }
 
 /// Keys around a numeric that is near a double.
-pub(super) fn decimal_zone(near: f64) -> Zone {
+fn decimal_zone(near: f64) -> Zone {
     let key = float_key(near);
     if near.is_nan() {
         return Zone { min: key, max: key };
@@ -83,8 +83,16 @@ pub(super) fn decimal_zone(near: f64) -> Zone {
     Zone { min: key.saturating_sub(APPROXIMATION_STEPS), max: key.saturating_add(APPROXIMATION_STEPS) }
 }
 
+/// Keys around the numeric `value` × `unit` × 10^-`scale`; they grow with the value.
+pub(super) fn scaled_zone(value: i64, unit: i64, scale: u8) -> Zone {
+    decimal_zone(value as f64 * unit as f64 / POWERS[usize::from(scale)] as f64)
+}
+
 /// The first eight bytes.
 fn prefix_key(order: Order, content: &[u8]) -> u64 {
+    if let (Order::Bytes, Some(prefix)) = (order, content.first_chunk()) {
+        return u64::from_be_bytes(*prefix);
+    }
     let mut prefix = [0; 8];
     for (byte, value) in prefix.iter_mut().zip(content) {
         *byte = *value;
@@ -97,8 +105,9 @@ fn prefix_key(order: Order, content: &[u8]) -> u64 {
     u64::from_be_bytes(prefix)
 }
 
-/// The zone of a vector's values. `None` without an order or without a value.
-pub(super) fn zone_of(source: &Source<'_>) -> Option<Zone> {
+/// The zone of a vector's values. `None` without an order or without a value. `rows` are some among which every value occurs; values of a
+/// fixed length up to eight bytes are looked at one and all.
+pub(super) fn zone_of(source: &Source<'_>, rows: impl Iterator<Item = usize>) -> Option<Zone> {
     let len = match source.column.physical {
         Physical::Fixed { len } => len,
         _ => 0,
@@ -117,7 +126,7 @@ pub(super) fn zone_of(source: &Source<'_>) -> Option<Zone> {
         (Order::Float4, 4) => fold(data, nulls, |value| float_key(f32::from_le_bytes(value).into())),
         (Order::Float8, 8) => fold(data, nulls, |value| float_key(f64::from_le_bytes(value))),
         (Order::Decimal | Order::Bytes | Order::Padded, _) => {
-            let values = (0..source.rows).filter_map(|row| source.value(row));
+            let values = rows.filter_map(|row| source.value(row));
             // Of a value that cannot be looked at nothing is known.
             let all = Zone { min: 0, max: u64::MAX };
             let keys = |value| order_keys(source.column.order, source.column.physical, value).unwrap_or(all);

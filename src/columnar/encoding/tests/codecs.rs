@@ -12,7 +12,7 @@ use super::*;
 fn integers_of_all_shapes() -> impl Strategy<Value = Vec<i64>> {
     let len = prop_oneof![4 => 1..80usize, 2 => Just(1024usize), 1 => 1..1024usize];
     let one = (any::<i64>(), 0..64u32).prop_map(|(value, shift)| value >> shift);
-    (len, one.clone(), one, 0..6).prop_flat_map(|(len, base, step, shape)| {
+    (len, one.clone(), one, 0..7).prop_flat_map(|(len, base, step, shape)| {
         vec((any::<i64>(), 0..64u32, 0..100u32), len..=len).prop_map(move |noise| {
             let mut sum = base;
             let shapes = noise.iter().enumerate().map(|(i, (value, shift, chance))| match shape {
@@ -21,6 +21,8 @@ fn integers_of_all_shapes() -> impl Strategy<Value = Vec<i64>> {
                 2 => base.wrapping_add((value & 7) + if *chance < 3 { *value } else { 0 }),
                 3 => base.wrapping_add((i as i64 / 37).wrapping_mul(step)),
                 4 => [base, step, 0, i64::MIN, i64::MAX][*chance as usize % 5],
+                5 if *chance < 6 => [i64::MIN, i64::MAX][*chance as usize % 2].wrapping_add(value & 7),
+                5 => base.wrapping_add(value & 15),
                 _ => {
                     sum = sum.wrapping_add(step.wrapping_add(value & 3));
                     sum
@@ -35,6 +37,17 @@ fn encoded(values: &[i64]) -> Vec<u8> {
     let mut out = Vec::new();
     integers::encode(values, &mut IntegerScratch::default(), &mut out).unwrap();
     out
+}
+
+#[test]
+fn a_frame_at_one_end_has_outliers_at_the_other() {
+    for near in [i64::MAX - 60, i64::MIN + 1] {
+        let mut values: Vec<i64> = (0..200).map(|i| near + i * 17 % 61).collect();
+        (values[50], values[51], values[120]) = (i64::MIN + 1, i64::MAX - 1, 0);
+        let (bytes, mut back) = (encoded(&values), vec![0; 200]);
+        integers::decode(&mut Cursor::new(&bytes, "test"), &mut back, &mut IntegerScratch::default()).unwrap();
+        assert_eq!(back, values);
+    }
 }
 
 proptest! {

@@ -159,7 +159,17 @@ pub fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
             assert_eq!(&data[index * stride..][..value.len()], value);
         }
     }
-    assert_eq!(zone, entry.zone);
+    assert_same_zone(column.order, zone, entry.zone);
+}
+
+/// Keys of numerics come from doubles, which the writer computes in another way.
+fn assert_same_zone(order: Order, found: Option<Zone>, stored: Option<Zone>) {
+    let near = |a: u64, b: u64| a == b || order == Order::Decimal && a.abs_diff(b) <= 64;
+    let same = match (found, stored) {
+        (Some(found), Some(stored)) => near(found.min, stored.min) && near(found.max, stored.max),
+        _ => found == stored,
+    };
+    assert!(same, "{found:?} {stored:?}");
 }
 
 pub fn any_type() -> impl Strategy<Value = ColumnType> {
