@@ -40,7 +40,7 @@ pub mod write_buffer;
 
 pub use options::forget as forget_options;
 pub use scan::took_bitmap_scan;
-pub use storage::{column_share, ensure_companion};
+pub use storage::ensure_companion;
 
 /// Registers what the access method needs in every backend, and the mover.
 pub fn init() {

@@ -74,17 +74,6 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     Estimate { pages: pages.max(1), tuples: tuples.round(), row_store: loose.round() }
 }
 
-/// The share of a table's bytes that the wanted columns have, judged by one stripe; 1 if there is none.
-pub fn column_share(table: Rel, wanted: &[bool]) -> f64 {
-    let Some(store) = Store::open(table) else { return 1.0 };
-    let Some(described) = stripe::sample(&store, Snap::latest()).or_raise() else { return 1.0 };
-    let stripe = stripe::open_described(&store, described).or_raise();
-    let columns = stripe.footer().columns();
-    let all: u64 = columns.iter().map(|column| column.data_len).sum();
-    let read: u64 = columns.iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(column, _)| column.data_len).sum();
-    if all == 0 { 1.0 } else { read as f64 / all as f64 }
-}
-
 /// Creates the storage of a new table or of a table's new file.
 ///
 /// # Safety

@@ -97,20 +97,6 @@ pub fn stale_reservations(store: &Store, snapshot: Snap) -> Result<Vec<pg_sys::I
     Ok(stale)
 }
 
-/// Some stripe that a snapshot sees, found without reading the descriptions of the others.
-pub fn sample(store: &Store, snapshot: Snap) -> Result<Option<Described>, OrochiError> {
-    for range in KeyRange::all_stripes(metapage::next_block(store.table())) {
-        let mut items = store.scan(range, snapshot);
-        while let Some(stored) = items.next_visible() {
-            let described = describe(store, &stored)?;
-            if !described.meta.open {
-                return Ok(Some(described));
-            }
-        }
-    }
-    Ok(None)
-}
-
 /// Opens a stripe by its description alone.
 pub fn open(store: &Store, meta: StripeMeta) -> Result<Rc<OpenStripe>, OrochiError> {
     open_described(store, Described { meta, xmin: pg_sys::FrozenTransactionId, tid: Default::default() })

@@ -1,5 +1,6 @@
 //! Query execution: scan nodes that read no more of a columnar table than the query needs.
 
+mod estimate;
 mod explain;
 mod node;
 mod parallel;

@@ -1,9 +1,11 @@
 //! Paths that scan columnar tables.
 
+use super::estimate::{EVERYTHING, Estimate, estimate, known_conditions};
 use super::node::{self, Methods};
-use crate::columnar::{self, am};
+use crate::columnar::am;
 use crate::pg::OpenRel;
 use crate::pg::compat::pointers;
+use crate::pg::error::OrRaise;
 use crate::{settings, shmem};
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
@@ -13,6 +15,11 @@ static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
     PlanCustomPath: Some(plan),
     ReparameterizeCustomPathByChild: None,
 });
+
+/// Decoding a vector of one column, in units of `seq_page_cost`.
+const DECODING_COST: f64 = 0.5;
+/// Reaching a few rows by an index costs less than this.
+const CHEAP: f64 = 20.0;
 
 /// Puts columnar scans in the place of sequential scans. Does nothing for relations that are not columnar tables.
 ///
@@ -31,9 +38,17 @@ pub unsafe fn set_rel_pathlist(root: *mut PlannerInfo, rel: *mut RelOptInfo, ind
         let clauses = extract_actual_clauses((*rel).baserestrictinfo, false);
         let natts = (*table.rel().desc()).natts;
         let wanted = node::wanted_columns([(*(*rel).reltarget).exprs, clauses], index, natts);
-        let share = columnar::column_share(table.rel(), &wanted);
+        let found = if has_cheap_path(rel) {
+            EVERYTHING
+        } else {
+            let conditions = known_conditions(root, rel, clauses, table.rel().desc()).or_raise();
+            estimate(table.rel(), &wanted, &conditions).or_raise()
+        };
         list_free(clauses);
-        replace_paths(root, rel, share);
+        let columns = wanted.iter().filter(|wanted| **wanted).count();
+        add_decoding((*rel).pathlist, rel, &found, columns);
+        add_decoding((*rel).partial_pathlist, rel, &found, columns);
+        replace_paths(root, rel, &found);
     }
 }
 
@@ -54,19 +69,54 @@ unsafe fn is_plain_scan(rel: *mut RelOptInfo, entry: *mut RangeTblEntry) -> bool
     }
 }
 
+/// Whether there is a way to the rows that costs so little that a look at the stripes does not pay.
+///
+/// # Safety
+/// As for [`set_rel_pathlist`].
+unsafe fn has_cheap_path(rel: *mut RelOptInfo) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        pointers::<Path>((*rel).pathlist)
+            .iter()
+            .any(|path| (**path).param_info.is_null() && (**path).total_cost < CHEAP)
+    }
+}
+
+/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie. Core takes each row to cost no more than
+/// its page.
+///
+/// # Safety
+/// `list` must be a list of the relation's paths.
+unsafe fn add_decoding(list: *mut List, rel: *mut RelOptInfo, estimate: &Estimate, columns: usize) {
+    // SAFETY: the caller's promise; each path has the type that its tag says.
+    unsafe {
+        for path in pointers::<Path>(list) {
+            let fetched = match (*path).type_ {
+                NodeTag::T_IndexPath if (*path).pathtype == NodeTag::T_IndexScan => {
+                    (*path.cast::<IndexPath>()).indexselectivity * (*rel).tuples
+                }
+                NodeTag::T_BitmapHeapPath => (*path).rows,
+                _ => continue,
+            };
+            let in_stripes = fetched.max(1.0) * estimate.stripe_share((*rel).tuples);
+            (*path).total_cost += estimate.touched(in_stripes) * columns as f64 * DECODING_COST;
+        }
+    }
+}
+
 /// # Safety
 /// As for [`set_rel_pathlist`]; the relation must be a columnar table.
-unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, share: f64) {
+unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, estimate: &Estimate) {
     // SAFETY: the caller's promise.
     unsafe {
         (*rel).pathlist = without_seqscans((*rel).pathlist);
         (*rel).partial_pathlist = without_seqscans((*rel).partial_pathlist);
         let outer = (*rel).lateral_relids;
-        add_path(rel, path(root, rel, outer, 0, share));
+        add_path(rel, path(root, rel, outer, 0, estimate));
         if (*rel).consider_parallel && outer.is_null() {
             let workers = compute_parallel_worker(rel, f64::from((*rel).pages), -1.0, max_parallel_workers_per_gather);
             if workers > 0 {
-                add_partial_path(rel, path(root, rel, outer, workers, share));
+                add_partial_path(rel, path(root, rel, outer, workers, estimate));
             }
         }
     }
@@ -82,11 +132,17 @@ unsafe fn without_seqscans(list: *mut List) -> *mut List {
     }
 }
 
-/// The path of a columnar scan: that of a sequential scan, less the reading of columns that are not needed.
+/// The path of a columnar scan: that of a sequential scan, less the columns and vectors that are not read.
 ///
 /// # Safety
 /// As for [`replace_paths`].
-unsafe fn path(root: *mut PlannerInfo, rel: *mut RelOptInfo, outer: Relids, workers: i32, share: f64) -> *mut Path {
+unsafe fn path(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    outer: Relids,
+    workers: i32,
+    estimate: &Estimate,
+) -> *mut Path {
     // SAFETY: the caller's promise; the path is zeroed, then its fields are set.
     unsafe {
         let model = create_seqscan_path(root, rel, outer, workers);
@@ -96,7 +152,11 @@ unsafe fn path(root: *mut PlannerInfo, rel: *mut RelOptInfo, outer: Relids, work
         (*path).path = *model;
         (*path).path.type_ = NodeTag::T_CustomPath;
         (*path).path.pathtype = NodeTag::T_CustomScan;
-        (*path).path.total_cost -= page_cost * f64::from((*rel).pages) * (1.0 - share);
+        let reading = page_cost * f64::from((*rel).pages);
+        let computing = (*model).total_cost - (*model).startup_cost - reading;
+        (*path).path.total_cost = (*model).startup_cost
+            + reading * estimate.columns * estimate.vectors
+            + computing.max(0.0) * estimate.rows((*rel).tuples);
         (*path).flags = CUSTOMPATH_SUPPORT_PROJECTION | CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
         (*path).methods = &raw const PATH_METHODS.0;
         path.cast()

@@ -49,7 +49,7 @@ pub struct Finder {
     pub relation: i32,
     /// Its row descriptor.
     pub desc: TupleDesc,
-    /// The node, which evaluates the values.
+    /// The node, which evaluates the values. Null while a query is planned: then only values that are constants are known.
     pub parent: *mut PlanState,
 }
 
@@ -63,9 +63,11 @@ impl Finder {
         unsafe { pointers::<Node>(clauses).into_iter().filter_map(|clause| self.predicate(clause)).collect() }
     }
 
+    /// What zone maps can decide of a clause.
+    ///
     /// # Safety
     /// As for [`Self::find`]; here and below each node has the type that its tag says.
-    unsafe fn predicate(&self, clause: *mut Node) -> Option<Predicate> {
+    pub unsafe fn predicate(&self, clause: *mut Node) -> Option<Predicate> {
         // SAFETY: the caller's promise.
         let (column, kind) = unsafe {
             match (*clause).type_ {
@@ -170,7 +172,9 @@ impl Finder {
     unsafe fn operand(&self, node: *mut Node, type_oid: Oid) -> Option<Operand> {
         // SAFETY: the caller's promise.
         unsafe {
-            if contain_var_clause(node)
+            let unknown = self.parent.is_null() && (*node).type_ != NodeTag::T_Const;
+            if unknown
+                || contain_var_clause(node)
                 || contain_volatile_functions(node)
                 || contain_subplans(node)
                 || calls_user_functions(node, std::ptr::null_mut())
@@ -245,8 +249,8 @@ impl Predicate {
     /// The condition with the value that the operand has now.
     ///
     /// # Safety
-    /// `context` must be the expression context of the node that the predicate was found for; its per-tuple memory must
-    /// be the current context.
+    /// `context` must be an expression context in which the operand can be evaluated; the current memory context must be
+    /// short-lived.
     pub unsafe fn condition(&self, context: *mut ExprContext) -> Result<Condition, OrochiError> {
         // SAFETY: the caller's promise.
         let test = unsafe {

@@ -46,6 +46,21 @@ impl Condition {
     }
 }
 
+/// False if no row of the stripe, or of one vector of it, passes all conditions.
+pub fn all_can_pass(
+    conditions: &[Condition],
+    store: &Store,
+    stripe: &OpenStripe,
+    vector: Option<usize>,
+) -> Result<bool, OrochiError> {
+    for condition in conditions {
+        if !condition.can_pass(store, stripe, vector)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What a scan has read and skipped. In shared memory for a parallel scan.
 #[derive(Default)]
 #[repr(C)]
@@ -127,15 +142,6 @@ impl ZoneFilter {
             Counter::Shared(shared) => shared,
         }
     }
-
-    fn wants(&self, store: &Store, stripe: &OpenStripe, vector: Option<usize>) -> Result<bool, OrochiError> {
-        for condition in &self.conditions {
-            if !condition.can_pass(store, stripe, vector)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
 /// A filter that the scan and its node share: the node changes conditions and reads counts.
@@ -145,7 +151,7 @@ pub struct SharedFilter(pub Rc<RefCell<ZoneFilter>>);
 impl Filter for SharedFilter {
     fn wants_stripe(&mut self, store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
         let filter = self.0.borrow();
-        let wanted = filter.wants(store, stripe, None)?;
+        let wanted = all_can_pass(&filter.conditions, store, stripe, None)?;
         let counts = filter.counts();
         let counter = if wanted { &counts.stripes_read } else { &counts.stripes_skipped };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +160,7 @@ impl Filter for SharedFilter {
 
     fn wants_vector(&mut self, store: &Store, stripe: &OpenStripe, vector: usize) -> Result<bool, OrochiError> {
         let filter = self.0.borrow();
-        let wanted = filter.wants(store, stripe, Some(vector))?;
+        let wanted = all_can_pass(&filter.conditions, store, stripe, Some(vector))?;
         let counts = filter.counts();
         let counter = if wanted { &counts.vectors_read } else { &counts.vectors_skipped };
         counter.fetch_add(1, Ordering::Relaxed);
