@@ -1,10 +1,10 @@
 //! Options of a columnar table. PostgreSQL gives access methods no storage parameters, so they are the table's security
 //! label of the provider `orochi`, which pg_dump keeps: `compression=zstd, compression_level=9, stripe_row_limit=50000`.
-//! The columns of segment_by and order_by have labels of their own (`ordering.rs`).
+//! The columns of segment_by, order_by and bloom_filter have labels of their own (`ordering.rs`).
 
 use super::am;
 use super::encoding::Compression;
-use super::ordering::{self, Role};
+use super::ordering::{self, ROLES};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::regclass::RegClass;
 use crate::pg::{OpenRel, Rel, label, server};
@@ -87,7 +87,7 @@ impl Options {
             _ => {
                 return Err(invalid(
                     format!("unrecognized columnar option \"{name}\""),
-                    "The options are compression, compression_level and stripe_row_limit; segment_by and order_by belong to columns.",
+                    "The options are compression, compression_level and stripe_row_limit; segment_by, order_by and bloom_filter belong to columns.",
                 ));
             }
         }
@@ -168,7 +168,7 @@ fn columnar(oid: pg_sys::Oid) -> OpenRel {
 }
 
 /// Sets options of a columnar table, for stripes that are written from now on. An argument that is NULL leaves the option as it is; `reset`
-/// first forgets them all. `segment_by` and `order_by` list columns; an empty list forgets the option.
+/// first forgets them all. `segment_by`, `order_by` and `bloom_filter` list columns; an empty list forgets the option.
 #[pg_extern(volatile, parallel_unsafe)]
 fn columnar_set_options(
     table_name: RegClass,
@@ -177,6 +177,7 @@ fn columnar_set_options(
     stripe_row_limit: default!(Option<i32>, "NULL"),
     segment_by: default!(Option<&str>, "NULL"),
     order_by: default!(Option<&str>, "NULL"),
+    bloom_filter: default!(Option<&str>, "NULL"),
     reset: default!(bool, false),
 ) {
     server::forbid_if_read_only(c"orochi.columnar_set_options()");
@@ -193,15 +194,16 @@ fn columnar_set_options(
     }
     let text = options.to_string();
     label::set(table_name.0, 0, PROVIDER, (!text.is_empty()).then_some(text.as_str()));
+    // SAFETY: runs in a function that is not read-only. Each step is to see what the one before has done.
+    let step = || unsafe { pg_sys::CommandCounterIncrement() };
     if reset {
         ordering::forget(table.rel());
+        step();
     }
-    for (role, columns) in [(Role::Segment, segment_by), (Role::Order, order_by)] {
+    for (role, columns) in ROLES.into_iter().zip([segment_by, order_by, bloom_filter]) {
         if let Some(columns) = columns {
             ordering::set_list(table.rel(), role, columns);
-            // The next list is to see what this one has done.
-            // SAFETY: runs in a function that is not read-only.
-            unsafe { pg_sys::CommandCounterIncrement() };
+            step();
         }
     }
 }
@@ -211,7 +213,7 @@ fn columnar_set_options(
 fn columnar_options(table_name: RegClass) -> String {
     let table = columnar(table_name.0);
     let mut shown = vec![Options::of(table.rel()).to_string()];
-    shown.extend([Role::Segment, Role::Order].map(|role| {
+    shown.extend(ROLES.map(|role| {
         let columns = ordering::list(table.rel(), role);
         if columns.is_empty() { columns } else { format!("{}=({columns})", role.option()) }
     }));
@@ -221,8 +223,8 @@ fn columnar_options(table_name: RegClass) -> String {
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION orochi.columnar_set_options(regclass, text, int, int, text, text, bool) IS
-    'sets options of a columnar table: compression, compression_level, stripe_row_limit, segment_by, order_by';
+COMMENT ON FUNCTION orochi.columnar_set_options(regclass, text, int, int, text, text, text, bool) IS
+    'sets options of a columnar table: compression, compression_level, stripe_row_limit, segment_by, order_by, bloom_filter';
 COMMENT ON FUNCTION orochi.columnar_options(regclass) IS 'options of a columnar table as text';
 "#,
     name = "columnar_options_comments",

@@ -1,12 +1,14 @@
-//! The order of a table's stripes: columns that segment it, then columns by which each segment is sorted.
+//! What columns are for in a table's stripes: some segment it, by some each segment is sorted, some have Bloom filters.
 //!
-//! Each of these columns has a security label of its own, `segment_by=1` or `order_by=2 DESC NULLS LAST`, so that core renames, drops and
-//! dumps it with the column. The number says which place the column has among its like.
+//! Each of these columns has a security label of its own, `segment_by=1` or `order_by=2 DESC NULLS LAST, bloom_filter=1`, so that core
+//! renames, drops and dumps it with the column. The number says which place the column has among its like.
 
+use super::columns;
+use super::encoding::has_equality_hash;
 use super::options::PROVIDER;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::sort::SortKey;
-use crate::pg::{Rel, label, values};
+use crate::pg::{Rel, compat, label, values};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::fmt;
@@ -21,7 +23,12 @@ pub enum Role {
     Segment,
     /// Rows of a segment are sorted by it.
     Order,
+    /// Stripes have a Bloom filter of its values.
+    Filter,
 }
+
+/// All roles.
+pub const ROLES: [Role; 3] = [Role::Segment, Role::Order, Role::Filter];
 
 impl Role {
     /// Name of the option that lists such columns.
@@ -29,6 +36,7 @@ impl Role {
         match self {
             Self::Segment => "segment_by",
             Self::Order => "order_by",
+            Self::Filter => "bloom_filter",
         }
     }
 }
@@ -83,7 +91,7 @@ fn parse_list(role: Role, text: &str) -> Result<Vec<Named>, OrochiError> {
     let mut keys: Vec<Named> = Vec::new();
     for item in split(text) {
         let form = match role {
-            Role::Segment => "It is a list of columns, separated by commas.",
+            Role::Segment | Role::Filter => "It is a list of columns, separated by commas.",
             Role::Order => {
                 "It is a list of columns, each with ASC or DESC and NULLS FIRST or LAST if need be, separated by commas."
             }
@@ -115,7 +123,7 @@ struct Labelled {
 impl Labelled {
     fn parse(text: &str) -> Option<Self> {
         let (option, rest) = text.split_once('=')?;
-        let role = [Role::Segment, Role::Order].into_iter().find(|role| role.option() == option.trim())?;
+        let role = ROLES.into_iter().find(|role| role.option() == option.trim())?;
         let rest = rest.trim();
         let (place, direction) = rest.split_once(' ').unwrap_or((rest, ""));
         let place = place.parse().ok().filter(|place| (1..=MAX_KEYS).contains(place))?;
@@ -129,28 +137,52 @@ impl fmt::Display for Labelled {
     }
 }
 
-/// A column that has a place in the order of a table.
+/// What a label says of a column's roles, at most one of each kind; `None` if it says anything else.
+fn parse_label(text: &str) -> Option<Vec<Labelled>> {
+    let all: Vec<Labelled> = text.split(',').map(Labelled::parse).collect::<Option<_>>()?;
+    let repeated = all.iter().enumerate().any(|(index, one)| all[..index].iter().any(|other| other.role == one.role));
+    (!repeated).then_some(all)
+}
+
+/// Gives a column the label that says what its roles are; none without any.
+fn set_label(table: Rel, attribute: i16, labels: &[Labelled]) {
+    let text = labels.iter().map(Labelled::to_string).collect::<Vec<_>>().join(", ");
+    label::set(table.oid(), attribute.into(), PROVIDER, (!text.is_empty()).then_some(text.as_str()));
+}
+
+/// A role that a column of a table has.
 struct Key {
     attribute: i16,
     label: Labelled,
 }
 
-/// The columns of a table's order, segments first.
+/// The roles of a table's columns by kind, segments first.
 fn keys(table: Rel) -> Vec<Key> {
     let mut keys = Vec::new();
     for attribute in attributes(table).iter().filter(|attribute| !attribute.attisdropped) {
         let text = label::get(table.oid(), attribute.attnum.into(), PROVIDER);
-        if let Some(label) = text.as_deref().and_then(Labelled::parse) {
-            keys.push(Key { attribute: attribute.attnum, label });
-        }
+        let labels = text.as_deref().and_then(parse_label).unwrap_or_default();
+        keys.extend(labels.into_iter().map(|label| Key { attribute: attribute.attnum, label }));
     }
     keys.sort_by_key(|key| (key.label.role, key.label.place, key.attribute));
     keys
 }
 
+/// For each column of a table whether its stripes are to have a Bloom filter of it: the option names it, or an index has it.
+pub fn filtered(table: Rel) -> Vec<bool> {
+    let indexed = compat::indexed_columns(table);
+    let named = keys(table);
+    let is_named = |number| named.iter().any(|key| key.label.role == Role::Filter && key.attribute == number);
+    attributes(table).iter().map(|a| is_named(a.attnum) || indexed.contains(&a.attnum)).collect()
+}
+
 /// What the rows of a table's stripes are sorted by.
 pub fn sort_keys(table: Rel) -> Vec<SortKey> {
-    keys(table).iter().filter_map(|key| sort_key(attribute(table, key.attribute)?, key.label.direction)).collect()
+    keys(table)
+        .iter()
+        .filter(|key| key.label.role != Role::Filter)
+        .filter_map(|key| sort_key(attribute(table, key.attribute)?, key.label.direction))
+        .collect()
 }
 
 /// The columns of a role as the option lists them; empty without any.
@@ -171,42 +203,48 @@ pub fn set_list(table: Rel, role: Role, text: &str) {
         let found = attributes(table).iter().find(|a| !a.attisdropped && name(a) == key.column);
         let attribute = found.ok_or_else(|| OrochiError::InvalidOption {
             what: format!("column \"{}\" of table \"{}\" does not exist", key.column, table.name()),
-            hint: "The options segment_by and order_by name columns of the table.".into(),
+            hint: "The options segment_by, order_by and bloom_filter name columns of the table.".into(),
         });
         let attribute = attribute.or_raise();
-        require_order(table, attribute);
+        require_type(table, attribute, role);
         wanted.push((attribute.attnum, Labelled { role, place, direction: key.direction }));
     }
-    for key in keys(table) {
-        let taken = wanted.iter().any(|(attribute, _)| *attribute == key.attribute);
-        if key.label.role == role && !taken {
-            label::set(table.oid(), key.attribute.into(), PROVIDER, None);
-        }
+    let mut old = keys(table);
+    let others = |old: &[Key], attribute| -> Vec<Labelled> {
+        old.iter().filter(|key| key.attribute == attribute && key.label.role != role).map(|key| key.label).collect()
+    };
+    for (attribute, labelled) in &wanted {
+        let mut labels = others(&old, *attribute);
+        labels.push(*labelled);
+        labels.sort_by_key(|label| label.role);
+        set_label(table, *attribute, &labels);
     }
-    for (attribute, labelled) in wanted {
-        label::set(table.oid(), attribute.into(), PROVIDER, Some(&labelled.to_string()));
+    old.retain(|key| !wanted.iter().any(|(attribute, _)| *attribute == key.attribute));
+    for key in old.iter().filter(|key| key.label.role == role) {
+        set_label(table, key.attribute, &others(&old, key.attribute));
     }
 }
 
 /// Raises an error unless a label may be that of a column.
 pub fn check_label(table: Rel, attribute_number: i32, text: &str) {
-    if Labelled::parse(text).is_none() {
+    let Some(labels) = parse_label(text) else {
         OrochiError::InvalidOption {
             what: format!("invalid columnar option of a column: \"{text}\""),
-            hint: "It is segment_by=1 or order_by=1 DESC NULLS LAST, where the number is the column's place among its like.".into(),
+            hint: "It is one or more of segment_by=1, order_by=1 DESC NULLS LAST and bloom_filter=1, separated by commas; the number is the column's place among its like.".into(),
         }
         .raise();
-    }
+    };
     if let Some(attribute) = i16::try_from(attribute_number).ok().and_then(|number| attribute(table, number)) {
-        require_order(table, attribute);
+        labels.iter().for_each(|label| require_type(table, attribute, label.role));
     }
 }
 
-/// Forgets the order of a table.
+/// Takes all roles from a table's columns.
 pub fn forget(table: Rel) {
-    for key in keys(table) {
-        label::set(table.oid(), key.attribute.into(), PROVIDER, None);
-    }
+    let mut labelled: Vec<i16> = keys(table).iter().map(|key| key.attribute).collect();
+    labelled.sort_unstable();
+    labelled.dedup();
+    labelled.into_iter().for_each(|attribute| set_label(table, attribute, &[]));
 }
 
 fn attributes<'a>(table: Rel) -> &'a [pg_sys::FormData_pg_attribute] {
@@ -237,11 +275,23 @@ fn sort_key(attribute: &pg_sys::FormData_pg_attribute, direction: Direction) -> 
     })
 }
 
-fn require_order(table: Rel, attribute: &pg_sys::FormData_pg_attribute) {
-    if sort_key(attribute, Direction::default()).is_none() {
+fn require_type(table: Rel, attribute: &pg_sys::FormData_pg_attribute, role: Role) {
+    let (fits, lacking, hint) = match role {
+        Role::Segment | Role::Order => (
+            sort_key(attribute, Direction::default()).is_some(),
+            "an order",
+            "Columns of segment_by and order_by need a type with a btree operator class.",
+        ),
+        Role::Filter => (
+            has_equality_hash(columns::order(attribute.atttypid)),
+            "a Bloom filter",
+            "Columns of bloom_filter are integers, numerics, texts, byte strings, UUIDs, dates, times or timestamps.",
+        ),
+    };
+    if !fits {
         OrochiError::InvalidOption {
-            what: format!("column \"{}\" of table \"{}\" has a type without an order", name(attribute), table.name()),
-            hint: "Columns of segment_by and order_by need a type with a btree operator class.".into(),
+            what: format!("column \"{}\" of table \"{}\" has a type without {lacking}", name(attribute), table.name()),
+            hint: hint.into(),
         }
         .raise();
     }
@@ -328,6 +378,14 @@ mod unit {
         for text in ["segment_by=1", "order_by=2 DESC NULLS LAST", "order_by=16", "order_by=1 NULLS FIRST"] {
             assert_eq!(Labelled::parse(text).map(|label| label.to_string()).as_deref(), Some(text));
         }
+        let both = "segment_by=1, bloom_filter=2";
+        assert_eq!(
+            parse_label(both)
+                .map(|labels| labels.iter().map(Labelled::to_string).collect::<Vec<_>>().join(", "))
+                .as_deref(),
+            Some(both)
+        );
+        assert_eq!(parse_label("bloom_filter=1, bloom_filter=2"), None);
         for text in ["", "segment_by", "segment_by=0", "order_by=17", "order_by=1 UP", "colour=1"] {
             assert_eq!(Labelled::parse(text), None, "{text}");
         }

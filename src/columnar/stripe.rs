@@ -4,8 +4,8 @@ use super::blob::{self, BlobSource, Pieces, ReadError};
 use super::cache::{self, Entry, Located, Part};
 use super::encoding::{
     AlignedBuf, BlobRef, ByteSource, ColumnDirectory, Decoder, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES,
-    MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, read_directory, read_footer,
-    read_row_block, read_vector,
+    MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, check_filter, may_have,
+    read_directory, read_footer, read_row_block, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -325,6 +325,18 @@ impl OpenStripe {
         let directory = Rc::new(directory);
         cache::put(self.file, self.meta.blob.id, part, Entry::Directory(directory.clone()));
         Ok(directory)
+    }
+
+    /// False if the column's Bloom filter says that the stripe has no value with the hash.
+    pub fn may_have(&self, store: &Store, column: usize, hash: u64) -> Result<bool, OrochiError> {
+        may_have(&mut self.source(store), self.footer(), column, hash, &mut AlignedBuf::new())
+            .map_err(|error| self.place_column(store, column, error))
+    }
+
+    /// Reads all of a column's Bloom filter.
+    pub fn check_filter(&self, store: &Store, column: usize) -> Result<(), OrochiError> {
+        check_filter(&mut self.source(store), self.footer(), column, &mut AlignedBuf::new())
+            .map_err(|error| self.place_column(store, column, error))
     }
 
     /// A vector of a column, whose values [`Self::finish`] makes ready. With `keep` it goes through the cache, which scans of whole stripes would only flush; they pass on the memory

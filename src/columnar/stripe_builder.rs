@@ -23,7 +23,7 @@ impl StripeBuilder {
     pub fn new(table: Rel, options: &Options, limits: Limits) -> Result<Self> {
         // SAFETY: the descriptor is valid while the table is open.
         let types = unsafe { columns::column_types(table.desc()) };
-        let writer = StripeWriter::new(&types, options.compression(), limits)?;
+        let writer = StripeWriter::new(&types, options.compression(), limits)?.with_filters(&ordering::filtered(table));
         // SAFETY: as above.
         let values = unsafe { RowValues::new(table.desc(), types) };
         let keys = ordering::sort_keys(table);

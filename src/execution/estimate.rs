@@ -1,7 +1,7 @@
 //! What a scan would read of a table: the stripes say it, by their metadata.
 
 use super::predicate::{Finder, Predicate};
-use super::zone_filter::{Condition, all_can_pass};
+use super::zone_filter::{Condition, all_can_have, all_can_pass};
 use crate::columnar::store::Store;
 use crate::columnar::stripe::{self, OpenStripe};
 use crate::pg::Rel;
@@ -98,7 +98,7 @@ impl Sum {
         self.wanted_bytes += lengths.zip(wanted).filter(|(_, wanted)| **wanted).map(|(len, _)| len).sum::<u64>();
         self.rows += u64::from(footer.row_count());
         self.vectors += footer.vector_count();
-        if all_can_pass(conditions, store, stripe, None)? {
+        if all_can_pass(conditions, store, stripe, None)? && all_can_have(conditions, store, stripe)? {
             for vector in 0..footer.vector_count() {
                 self.passing += usize::from(all_can_pass(conditions, store, stripe, Some(vector))?);
             }

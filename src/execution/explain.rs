@@ -27,6 +27,9 @@ pub unsafe extern "C-unwind" fn explain(node: *mut CustomScanState, ancestors: *
             let counts = filter.counts();
             show_count(c"Stripes Read", &counts.stripes_read, out);
             show_count(c"Stripes Skipped", &counts.stripes_skipped, out);
+            if filter.conditions().iter().any(|condition| !condition.hashes.is_empty()) {
+                show_count(c"Stripes Skipped by Bloom Filter", &counts.stripes_denied, out);
+            }
             show_count(c"Vectors Read", &counts.vectors_read, out);
             show_count(c"Vectors Skipped", &counts.vectors_skipped, out);
             show_count(c"Rows Skipped", &counts.rows_skipped, out);

@@ -2,13 +2,16 @@
 
 use super::zone_filter::Condition;
 use crate::columnar::columns;
-use crate::columnar::encoding::{ColumnType, Order, Physical, Test, Zone, order_keys};
+use crate::columnar::encoding::{ColumnType, Order, Physical, Test, Zone, equality_hash, order_keys};
 use crate::pg::compat::pointers;
 use crate::pg::error::OrochiError;
 use crate::pg::values;
 use pgrx::pg_sys::*;
 use std::ffi::c_void;
 use std::result::Result;
+
+/// Elements of an array of which Bloom filters are asked.
+const MAX_HASHES: usize = 64;
 
 /// A clause `column op value`, whose value is known when the scan starts.
 pub struct Predicate {
@@ -252,16 +255,29 @@ impl Predicate {
     /// `context` must be an expression context in which the operand can be evaluated; the current memory context must be
     /// short-lived.
     pub unsafe fn condition(&self, context: *mut ExprContext) -> Result<Condition, OrochiError> {
+        let mut hashes = Vec::new();
         // SAFETY: the caller's promise.
         let test = unsafe {
             match &self.kind {
                 Kind::Fixed(test) => test.clone(),
                 Kind::Compare(strategy, operand) => match operand.evaluate(context) {
-                    Some(value) => compare(*strategy, self.order, operand.keys(value)),
+                    Some(value) => {
+                        if *strategy == BTEqualStrategyNumber as i32 {
+                            hashes.extend(operand.hash(value));
+                        }
+                        compare(*strategy, self.order, operand.keys(value))
+                    }
                     None => Test::Never,
                 },
                 Kind::AnyOf(operand) => match operand.evaluate(context) {
-                    Some(array) => operand.element_keys(array)?.map_or(Test::NotNull, Test::OneOf),
+                    Some(array) => {
+                        let elements = operand.elements(array);
+                        if elements.len() <= MAX_HASHES {
+                            let all: Option<Vec<u64>> = elements.iter().map(|value| operand.hash(*value)).collect();
+                            hashes = all.unwrap_or_default();
+                        }
+                        operand.element_keys(&elements)?.map_or(Test::NotNull, Test::OneOf)
+                    }
                     None => Test::Never,
                 },
             }
@@ -271,7 +287,7 @@ impl Predicate {
             // Of a value that has no keys only this much is known.
             _ => self.order.is_exact() && test != Test::NotNull,
         };
-        Ok(Condition { column: self.column, order: self.order, test, exact })
+        Ok(Condition { column: self.column, order: self.order, test, exact, hashes })
     }
 }
 
@@ -288,8 +304,30 @@ impl Operand {
     /// Keys between which a value lies; `None` if nothing can be said of it.
     ///
     /// # Safety
-    /// `value` must be of the operand's type; the current context must be short-lived.
+    /// As for [`Self::with_bytes`].
     unsafe fn keys(&self, value: Datum) -> Option<Zone> {
+        // SAFETY: the caller's promise.
+        unsafe { self.with_bytes(value, order_keys) }
+    }
+
+    /// The hash of a value that a Bloom filter knows it by.
+    ///
+    /// # Safety
+    /// As for [`Self::with_bytes`].
+    unsafe fn hash(&self, value: Datum) -> Option<u64> {
+        // SAFETY: the caller's promise.
+        unsafe { self.with_bytes(value, equality_hash) }
+    }
+
+    /// What a function says of a value's bytes as they are stored.
+    ///
+    /// # Safety
+    /// `value` must be of the operand's type; the current context must be short-lived.
+    unsafe fn with_bytes<T>(
+        &self,
+        value: Datum,
+        function: impl FnOnce(Order, Physical, &[u8]) -> Option<T>,
+    ) -> Option<T> {
         let (mut len, mut by_value, mut align) = (0, false, 0);
         // SAFETY: the caller's promise.
         unsafe {
@@ -297,36 +335,39 @@ impl Operand {
             let ColumnType { physical, order } = columns::stored_type(len, align, self.type_oid);
             if by_value {
                 let word = (value.value() as u64).to_le_bytes();
-                return order_keys(order, physical, word.get(..usize::try_from(len).ok()?)?);
+                return function(order, physical, word.get(..usize::try_from(len).ok()?)?);
             }
             let plain = if len == -1 { Datum::from(pg_detoast_datum_packed(value.cast_mut_ptr())) } else { value };
-            order_keys(order, physical, values::pointed_bytes(plain, len))
+            function(order, physical, values::pointed_bytes(plain, len))
         }
     }
 
-    /// Sorted keys of an array's elements. NULLs are left out, since nothing equals them. `None` if nothing can be said of an element.
+    /// An array's elements without NULLs, since nothing equals these.
     ///
     /// # Safety
-    /// `array` must be an array; the current context must be short-lived.
-    unsafe fn element_keys(&self, array: Datum) -> Result<Option<Vec<Zone>>, OrochiError> {
-        // SAFETY: the caller's promise; both vectors have `count` members.
-        let (elements, nulls) = unsafe {
+    /// `array` must be an array of the operand's type; the current context must be short-lived.
+    unsafe fn elements(&self, array: Datum) -> Vec<Datum> {
+        // SAFETY: the caller's promise; both lists have `count` members.
+        unsafe {
             let array = pg_detoast_datum(array.cast_mut_ptr()).cast::<ArrayType>();
             let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
             let (mut len, mut by_value, mut align) = (0, false, 0);
             get_typlenbyvalalign(self.type_oid, &mut len, &mut by_value, &mut align);
             deconstruct_array(array, self.type_oid, len.into(), by_value, align, &mut elements, &mut nulls, &mut count);
-            let count = count as usize;
-            if count == 0 {
-                return Ok(Some(Vec::new()));
-            }
-            (std::slice::from_raw_parts(elements, count), std::slice::from_raw_parts(nulls, count))
-        };
+            (0..count as usize).filter(|index| !*nulls.add(*index)).map(|index| *elements.add(index)).collect()
+        }
+    }
+
+    /// Sorted keys of an array's elements. `None` if nothing can be said of an element.
+    ///
+    /// # Safety
+    /// `elements` must be values of the operand's type; the current context must be short-lived.
+    unsafe fn element_keys(&self, elements: &[Datum]) -> Result<Option<Vec<Zone>>, OrochiError> {
         let mut keys = Vec::new();
         keys.try_reserve(elements.len()).map_err(|_| OrochiError::OutOfMemory {
             detail: format!("Failed on the keys of {} array elements.", elements.len()),
         })?;
-        for (value, _) in elements.iter().zip(nulls).filter(|(_, null)| !**null) {
+        for value in elements {
             // SAFETY: the caller's promise.
             match unsafe { self.keys(*value) } {
                 Some(zone) => keys.push(zone),

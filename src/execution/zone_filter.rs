@@ -21,6 +21,8 @@ pub struct Condition {
     pub test: Test,
     /// Whether the clause is true for every value that passes the test.
     pub exact: bool,
+    /// Hashes of the values for which the clause is true, if these are few and known.
+    pub hashes: Vec<u64>,
 }
 
 impl Condition {
@@ -44,6 +46,21 @@ impl Condition {
             .get(vector)
             .is_none_or(|entry| self.test.can_pass(entry.zone, entry.rows.into(), entry.null_count.into())))
     }
+
+    /// False if the Bloom filter of the column denies all values that would do.
+    fn can_have(&self, store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
+        let column = stripe.footer().columns().get(self.column);
+        // As for zones: the hashes are those of the order that the column had when the query was planned.
+        if column.is_none_or(|column| column.column_type.order != self.order) {
+            return Ok(true);
+        }
+        for hash in &self.hashes {
+            if stripe.may_have(store, self.column, *hash)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.hashes.is_empty())
+    }
 }
 
 /// False if no row of the stripe, or of one vector of it, passes all conditions.
@@ -61,6 +78,16 @@ pub fn all_can_pass(
     Ok(true)
 }
 
+/// False if Bloom filters deny the stripe all values that would do for some condition.
+pub fn all_can_have(conditions: &[Condition], store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
+    for condition in conditions {
+        if !condition.can_have(store, stripe)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What a scan has read and skipped. In shared memory for a parallel scan.
 #[derive(Default)]
 #[repr(C)]
@@ -69,6 +96,8 @@ pub struct Counts {
     pub stripes_read: AtomicU64,
     /// Stripes of which nothing but metadata was read.
     pub stripes_skipped: AtomicU64,
+    /// Those of them that only Bloom filters ruled out.
+    pub stripes_denied: AtomicU64,
     /// Vectors read.
     pub vectors_read: AtomicU64,
     /// Vectors skipped, in stripes that were read.
@@ -83,6 +112,7 @@ impl Counts {
         let pairs = [
             (&self.stripes_read, &other.stripes_read),
             (&self.stripes_skipped, &other.stripes_skipped),
+            (&self.stripes_denied, &other.stripes_denied),
             (&self.vectors_read, &other.vectors_read),
             (&self.vectors_skipped, &other.vectors_skipped),
             (&self.rows_skipped, &other.rows_skipped),
@@ -118,6 +148,11 @@ impl ZoneFilter {
         &self.columns
     }
 
+    /// The conditions, as they were set last.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
     /// Sets the conditions, of which rows that matter meet all.
     pub fn set_conditions(&mut self, conditions: Vec<Condition>) {
         self.conditions = conditions;
@@ -151,8 +186,12 @@ pub struct SharedFilter(pub Rc<RefCell<ZoneFilter>>);
 impl Filter for SharedFilter {
     fn wants_stripe(&mut self, store: &Store, stripe: &OpenStripe) -> Result<bool, OrochiError> {
         let filter = self.0.borrow();
-        let wanted = all_can_pass(&filter.conditions, store, stripe, None)?;
         let counts = filter.counts();
+        let mut wanted = all_can_pass(&filter.conditions, store, stripe, None)?;
+        if wanted && !all_can_have(&filter.conditions, store, stripe)? {
+            counts.stripes_denied.fetch_add(1, Ordering::Relaxed);
+            wanted = false;
+        }
         let counter = if wanted { &counts.stripes_read } else { &counts.stripes_skipped };
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(wanted)
@@ -171,7 +210,7 @@ impl Filter for SharedFilter {
         let filter = self.0.borrow();
         let before = rows.count();
         let mut decided = true;
-        for Condition { column, order, test, exact } in &filter.conditions {
+        for Condition { column, order, test, exact, .. } in &filter.conditions {
             decided &= reader.narrow(store, *column, *order, test, rows)? && *exact;
         }
         filter.counts().rows_skipped.fetch_add((before - rows.count()) as u64, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! One column of a stripe that is being written.
 
+use super::bloom::{equality_hash, has_equality_hash};
 use super::bytes::{align_up, checksum, reserve};
 use super::directory::VectorEntry;
 use super::encode::{Source, VectorEncoder};
@@ -73,6 +74,8 @@ pub(super) struct ColumnWriter {
     nulls: Vec<u8>,
     vector_nulls: u16,
     habits: Habits,
+    /// Hashes of values, if the column gets a Bloom filter.
+    hashes: Option<Vec<u64>>,
 }
 
 /// A finished column.
@@ -84,6 +87,8 @@ pub(super) struct ColumnParts {
     pub plain_len: u64,
     pub null_count: u32,
     pub zone: Option<Zone>,
+    /// Hashes of all values, some of them repeatedly, if the column is to have a Bloom filter.
+    pub hashes: Option<Vec<u64>>,
 }
 
 impl ColumnWriter {
@@ -101,7 +106,14 @@ impl ColumnWriter {
             nulls: Vec::new(),
             vector_nulls: 0,
             habits: Habits::default(),
+            hashes: None,
         }
+    }
+
+    /// Makes a Bloom filter of the column's values, if they are of a type that can have one.
+    pub fn with_filter(mut self) -> Self {
+        self.hashes = has_equality_hash(self.column_type.order).then(Vec::new);
+        self
     }
 
     /// Appends the value of row `row` of the open vector; `column` is for errors.
@@ -212,6 +224,13 @@ impl ColumnWriter {
         // What the vector takes in memory once it is decoded, about.
         let plain_len =
             if nulls == rows { 0 } else { self.data.len() + self.ends.len() * size_of::<u32>() + bitmap.len() };
+        if let Some(hashes) = &mut self.hashes {
+            meter.reserve(hashes, rows - nulls)?;
+            let of = |value| equality_hash(self.column_type.order, self.column_type.physical, value);
+            let all_known = source.values().all(|value| of(value).map(|hash| hashes.push(hash)).is_some());
+            // A filter must not deny a value of which it has not heard.
+            self.hashes.take_if(|_| !all_known);
+        }
         let encoded = workspace.encoder.encode(&source, &mut self.habits)?;
         let (raw_len, stored, zone) = (vector_len(encoded.raw)?, encoded.stored, encoded.zone);
         meter.reserve(&mut self.stored, stored.len())?;
@@ -248,8 +267,8 @@ impl ColumnWriter {
 
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, .. } = self;
-        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone }
+        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes, .. } = self;
+        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes }
     }
 }
 

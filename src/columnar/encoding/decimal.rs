@@ -95,6 +95,28 @@ pub(super) fn approximate(varlena: &[u8]) -> Option<f64> {
     }
 }
 
+/// What decides whether two numerics, with their variable-length headers, are equal: sign or kind, weight, and digits without zeros at
+/// either end.
+pub(super) fn canonical(varlena: &[u8]) -> Option<(u8, i16, &[u8])> {
+    let (negative, mut weight, digits) = match Parts::of(varlena)? {
+        Parts::NaN => return Some((2, 0, &[])),
+        Parts::Infinite { negative } => return Some((3 + u8::from(negative), 0, &[])),
+        Parts::Finite { negative, weight, digits, .. } => (negative, weight, digits),
+    };
+    let mut digits = digits.as_chunks::<2>().0;
+    while let [[0, 0], rest @ ..] = digits {
+        digits = rest;
+        weight = weight.wrapping_sub(1);
+    }
+    while let [rest @ .., [0, 0]] = digits {
+        digits = rest;
+    }
+    if digits.is_empty() {
+        return Some((0, 0, &[]));
+    }
+    Some((u8::from(negative), weight, digits.as_flattened()))
+}
+
 /// How far [`approximate`] may be off. Each step of its arithmetic rounds to half a neighbour, and a power has up to eleven of them with
 /// errors that multiply.
 pub(super) const APPROXIMATION_STEPS: u64 = 1 << 16;

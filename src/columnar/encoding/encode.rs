@@ -30,6 +30,11 @@ impl<'a> Source<'a> {
         !self.nulls.is_empty() && is_set(self.nulls, row)
     }
 
+    /// All values but NULLs.
+    pub fn values(&self) -> impl Iterator<Item = &'a [u8]> {
+        (0..self.rows).filter_map(|row| self.value(row))
+    }
+
     /// A value, `None` if it is NULL.
     pub fn value(&self, row: usize) -> Option<&'a [u8]> {
         if self.is_null(row) {

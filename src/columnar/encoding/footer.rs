@@ -2,6 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::bloom::{CHUNK_BLOCKS, chunk_range, filter_len, hash_in};
 use super::directory::directory_len;
 use super::row_numbers::{RowBlock, RowNumbers};
 use super::types::ColumnType;
@@ -35,6 +36,8 @@ pub struct ColumnEntry {
     pub null_count: u32,
     /// XXH3-64 of its directory.
     pub directory_checksum: u64,
+    /// Blocks of its Bloom filter; 0 without one.
+    pub filter_blocks: u32,
     /// Least and greatest value in the stripe; `None` if all are NULL or the column is not ordered.
     pub zone: Option<Zone>,
 }
@@ -141,6 +144,23 @@ impl Footer {
         Ok((self.directories_offset() + before, len(self.column(column)?)))
     }
 
+    /// Where the part of a column's Bloom filter lies that decides about a value: offset in the stripe and bytes. `None` without a filter.
+    pub fn filter_range(&self, column: usize, hash: u64) -> Option<(u64, usize)> {
+        let blocks = self.columns.get(column)?.filter_blocks;
+        let len = |columns: &[ColumnEntry]| columns.iter().map(|column| filter_len(column.filter_blocks) as u64).sum();
+        let all: u64 = len(&self.columns);
+        let before: u64 = len(self.columns.get(..column)?);
+        let (offset, chunk_len) = (blocks > 0).then(|| chunk_range(blocks, hash))?;
+        Some((self.offset - all + before + offset, chunk_len))
+    }
+
+    /// Where the parts of a column's Bloom filter lie that have a checksum each.
+    pub fn filter_chunks(&self, column: usize) -> impl Iterator<Item = (u64, usize)> {
+        let blocks = self.columns.get(column).map_or(0, |column| column.filter_blocks);
+        let hashes = (0..blocks.div_ceil(CHUNK_BLOCKS)).map(move |chunk| hash_in(chunk * CHUNK_BLOCKS, blocks));
+        hashes.filter_map(move |hash| self.filter_range(column, hash))
+    }
+
     /// Whether the rows are in the order of their numbers.
     pub fn is_increasing(&self) -> bool {
         !matches!(self.row_numbers, RowNumbers::Permuted(_))
@@ -204,7 +224,7 @@ impl Footer {
         self.columns.last().map_or(0, |column| column.data_offset + column.data_len)
     }
 
-    /// Offsets follow from lengths: columns, directories and row blocks lie in this order without gaps.
+    /// Offsets follow from lengths: columns, directories, row blocks and filters lie in this order without gaps.
     fn set_offsets(&mut self) -> Result<()> {
         let too_large = |len| EncodingError::TooLarge { what: "stripe", len, limit: MAX_STRIPE_LEN };
         let mut offset = 0u64;
@@ -224,6 +244,7 @@ impl Footer {
                 offset += u64::from(block.len);
             }
         }
+        offset += self.columns.iter().map(|column| filter_len(column.filter_blocks) as u64).sum::<u64>();
         self.offset = offset;
         if offset > MAX_STRIPE_LEN { Err(too_large(offset)) } else { Ok(()) }
     }

@@ -13,6 +13,7 @@ compile_error!("the stripe format holds values in the machine's byte order, whic
 mod aligned;
 mod alp;
 mod alp_rd;
+mod bloom;
 mod bytes;
 mod column;
 mod compress;
@@ -44,13 +45,14 @@ mod zone;
 mod tests;
 
 pub use aligned::AlignedBuf;
+pub use bloom::{equality_hash, has_equality_hash};
 pub use decode::Decoder;
 pub use delete_bitmap::DeleteBitmap;
 pub use directory::{ColumnDirectory, Encoding, VectorEntry};
 pub use error::EncodingError;
 pub use footer::{Footer, Position};
 pub use meta::{BlobRef, StripeMeta};
-pub use reader::{ByteSource, read_directory, read_footer, read_row_block, read_vector};
+pub use reader::{ByteSource, check_filter, may_have, read_directory, read_footer, read_row_block, read_vector};
 pub use row_numbers::{Permutation, RowBlock};
 pub use selection::{Selection, Test};
 pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value};

@@ -5,7 +5,7 @@ use super::footer::Footer;
 use super::row_numbers::RowBlock;
 use super::types::ColumnType;
 use super::vector::Vector;
-use super::{AlignedBuf, Decoder, EncodingError};
+use super::{AlignedBuf, Decoder, EncodingError, bloom};
 
 /// Where the bytes of a stripe come from.
 pub trait ByteSource {
@@ -41,6 +41,33 @@ pub fn read_directory<S: ByteSource>(
     let (offset, len) = footer.directory_range(column)?;
     source.read(offset, len, scratch)?;
     Ok(ColumnDirectory::parse(scratch.as_slice(), footer, column)?)
+}
+
+/// Whether a column of a stripe may have a value with a hash; true without a Bloom filter.
+pub fn may_have<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    column: usize,
+    hash: u64,
+    scratch: &mut AlignedBuf,
+) -> Result<bool, S::Error> {
+    let Some((offset, len)) = footer.filter_range(column, hash) else { return Ok(true) };
+    source.read(offset, len, scratch)?;
+    Ok(bloom::may_have(scratch.as_slice(), footer.column(column)?.filter_blocks, hash)?)
+}
+
+/// Reads all of a column's Bloom filter, if it has one, and verifies its checksums.
+pub fn check_filter<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    column: usize,
+    scratch: &mut AlignedBuf,
+) -> Result<(), S::Error> {
+    for (offset, len) in footer.filter_chunks(column) {
+        source.read(offset, len, scratch)?;
+        bloom::verify(scratch.as_slice())?;
+    }
+    Ok(())
 }
 
 /// Reads a vector into the memory of a recycled one. At most `max_raw` bytes are decompressed. [`Vector::finish`] makes its values ready.

@@ -8,7 +8,7 @@ use super::footer::{ColumnEntry, Footer};
 use super::integers::IntegerScratch;
 use super::row_numbers::{RowBlockEntry, RowNumbers, encode_block};
 use super::types::{ColumnType, Compression, Limits, MAX_COLUMNS, Value};
-use super::{EncodingError, Result};
+use super::{EncodingError, Result, bloom};
 
 /// Collects rows and turns them into a stripe.
 ///
@@ -100,6 +100,15 @@ impl StripeWriter {
         })
     }
 
+    /// Makes Bloom filters for the columns for which the list says so.
+    pub fn with_filters(mut self, columns: &[bool]) -> Self {
+        let old = std::mem::take(&mut self.columns).into_iter();
+        let wanted = columns.iter().copied().chain(std::iter::repeat(false));
+        self.columns =
+            old.zip(wanted).map(|(column, wanted)| if wanted { column.with_filter() } else { column }).collect();
+        self
+    }
+
     /// Appends a row, whose number no other row has. `value` is asked for each column in turn.
     ///
     /// Rows in the order of their numbers are found faster and take less room.
@@ -152,18 +161,19 @@ impl StripeWriter {
             true => RowNumbers::Listed(self.row_entries),
             false => RowNumbers::Permuted(self.row_entries),
         };
-        let mut pieces = with_capacity(self.columns.len() + 3)?;
-        let mut directories = Vec::new();
+        let mut pieces = with_capacity(self.columns.len() + 4)?;
+        let (mut directories, mut filters) = (Vec::new(), Vec::new());
         let mut entries = with_capacity(self.columns.len())?;
         for column in self.columns {
-            let parts = column.into_parts();
-            entries.push(encode_directory(&parts, &mut directories)?);
+            let mut parts = column.into_parts();
+            let filter_blocks = append_filter(&mut parts, &mut filters)?;
+            entries.push(ColumnEntry { filter_blocks, ..encode_directory(&parts, &mut directories)? });
             pieces.push(parts.stored);
         }
         let footer = Footer::new(first_row..=last_row, entries, self.starts, row_numbers)?;
         let encoded = footer.encode()?;
         let summary = summarise(&footer, encoded.len())?;
-        pieces.extend([directories, self.row_blocks, encoded]);
+        pieces.extend([directories, self.row_blocks, filters, encoded]);
         pieces.retain(|piece| !piece.is_empty());
         Ok(Finished { pieces, summary })
     }
@@ -183,6 +193,16 @@ impl StripeWriter {
     }
 }
 
+/// Appends the Bloom filter of a column if it is to have one and that is of use; returns its number of blocks.
+fn append_filter(parts: &mut ColumnParts, filters: &mut Vec<u8>) -> Result<u32> {
+    let hashes = parts.hashes.take().filter(|hashes| !hashes.is_empty() && bloom::is_of_use(&parts.entries));
+    let Some(hashes) = hashes else { return Ok(0) };
+    let (filter, blocks) = bloom::build(hashes)?;
+    reserve(filters, filter.len())?;
+    filters.extend_from_slice(&filter);
+    Ok(blocks)
+}
+
 /// Appends the directory of a column and describes the column for the footer.
 fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<ColumnEntry> {
     let start = directories.len();
@@ -199,6 +219,7 @@ fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<Co
         plain_len: parts.plain_len,
         null_count: parts.null_count,
         directory_checksum: checksum(directories.get(start..).unwrap_or_default()),
+        filter_blocks: 0,
         zone: parts.zone,
     })
 }

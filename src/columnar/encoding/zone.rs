@@ -94,15 +94,20 @@ fn prefix_key(order: Order, content: &[u8]) -> u64 {
         return u64::from_be_bytes(*prefix);
     }
     let mut prefix = [0; 8];
-    for (byte, value) in prefix.iter_mut().zip(content) {
+    for (byte, value) in prefix.iter_mut().zip(trimmed(order, content)) {
         *byte = *value;
     }
-    if order == Order::Padded && content.get(8..).is_none_or(|rest| rest.iter().all(|byte| *byte == b' ')) {
-        for byte in prefix.iter_mut().take(content.len()).rev().take_while(|byte| **byte == b' ') {
-            *byte = 0;
-        }
-    }
     u64::from_be_bytes(prefix)
+}
+
+/// What of a text counts in comparisons: blanks at the end of a padded one do not.
+pub(super) fn trimmed(order: Order, content: &[u8]) -> &[u8] {
+    if order == Order::Padded {
+        let blanks = content.iter().rev().take_while(|byte| **byte == b' ').count();
+        content.get(..content.len() - blanks).unwrap_or_default()
+    } else {
+        content
+    }
 }
 
 /// The zone of a vector's values. `None` without an order or without a value. `rows` are some among which every value occurs; values of a

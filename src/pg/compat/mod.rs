@@ -382,6 +382,26 @@ pub unsafe fn index_vacuum_info(
     }
 }
 
+/// Numbers of the columns that a table's indexes use.
+pub fn indexed_columns(table: super::Rel) -> Vec<pg_sys::AttrNumber> {
+    #[cfg(feature = "pg15")]
+    let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_ALL;
+    #[cfg(not(feature = "pg15"))]
+    let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_HOT_BLOCKING;
+    let mut columns = Vec::new();
+    // SAFETY: the table is open; the bitmap is a copy of ours.
+    unsafe {
+        let bitmap = pg_sys::RelationGetIndexAttrBitmap(table.raw(), kind);
+        let mut member = pg_sys::bms_next_member(bitmap, -1);
+        while member >= 0 {
+            columns.extend(pg_sys::AttrNumber::try_from(member + pg_sys::FirstLowInvalidHeapAttributeNumber));
+            member = pg_sys::bms_next_member(bitmap, member);
+        }
+        pg_sys::bms_free(bitmap);
+    }
+    columns
+}
+
 /// The pointers of a list of nodes.
 ///
 /// # Safety

@@ -158,7 +158,7 @@ proptest! {
 }
 
 /// A numeric as the server writes it.
-fn numeric(value: i64, scale: u8) -> Vec<u8> {
+pub fn numeric(value: i64, scale: u8) -> Vec<u8> {
     let mut out = [0; MAX_RENDERED];
     let len = Decimal { value, scale }.render(&mut out);
     out[..len].to_vec()

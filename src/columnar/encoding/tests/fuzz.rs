@@ -57,7 +57,7 @@ fn samples(seed: u64) -> Vec<Sample> {
     let tables = (any_table(5, 200), any_compression(), any_limits());
     let one = |_| {
         let (table, compression, limits) = tables.new_tree(&mut runner).unwrap().current();
-        let (bytes, offset, len) = stripe(&write(&table, compression, limits).unwrap());
+        let (bytes, offset, len) = stripe(&write_with_filters(&table, compression, limits).unwrap());
         let footer = read_footer(&mut MemorySource(&bytes), offset, len, &mut AlignedBuf::new()).unwrap();
         Sample { table, bytes, footer, footer_offset: offset as usize }
     };
@@ -110,6 +110,7 @@ fn damage_footer(sample: &Sample, random: &mut Random) {
     let mut source = MemorySource(&sample.bytes);
     for column in 0..footer.columns().len() {
         let _ = read_directory(&mut source, &footer, column, &mut AlignedBuf::new());
+        let _ = super::super::may_have(&mut source, &footer, column, random.next(), &mut AlignedBuf::new());
     }
     for vector in 0..footer.vector_count() {
         let _ = read_row_block(&mut source, &footer, vector, &mut AlignedBuf::new());

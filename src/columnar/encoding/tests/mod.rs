@@ -3,6 +3,7 @@
 
 mod codecs;
 mod corruption;
+mod filters;
 mod fuzz;
 mod limits;
 mod parts;
@@ -55,7 +56,16 @@ pub fn varlena(payload: &[u8], long: bool) -> Vec<u8> {
 }
 
 pub fn write(table: &Table, compression: Compression, limits: Limits) -> Result<Finished> {
-    let mut writer = StripeWriter::new(&table.types, compression, limits)?;
+    fill(StripeWriter::new(&table.types, compression, limits)?, table)
+}
+
+/// The same, with Bloom filters for all columns.
+pub fn write_with_filters(table: &Table, compression: Compression, limits: Limits) -> Result<Finished> {
+    let writer = StripeWriter::new(&table.types, compression, limits)?;
+    fill(writer.with_filters(&vec![true; table.types.len()]), table)
+}
+
+fn fill(mut writer: StripeWriter, table: &Table) -> Result<Finished> {
     for (row, number) in table.numbers.iter().enumerate() {
         writer.push_row(*number, |column| match &table.columns[column][row] {
             None => Value::Null,
