@@ -11,6 +11,7 @@ use crate::pg::snapshot::Snap;
 use crate::pg::tuple::MAX_PAYLOAD;
 use pgrx::pg_sys;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Bytes of one piece.
 const PIECE: usize = MAX_PAYLOAD;
@@ -128,6 +129,15 @@ pub struct BlobSource<'a> {
     pub blob: BlobRef,
     /// Where its pieces are.
     pub pieces: &'a Pieces,
+}
+
+impl BlobSource<'_> {
+    /// Where a range probably lies; empty if nothing is known of the stream's pieces.
+    pub fn blocks(&self, offset: u64, len: usize) -> Range<u32> {
+        let block = |offset: u64| u32::try_from(self.pieces.first.get()? + (offset / PIECE as u64) as i64).ok();
+        let end = (offset + len as u64).checked_sub(1).and_then(block).and_then(|last| last.checked_add(1));
+        block(offset).zip(end).map_or(0..0, |(start, end)| start..end)
+    }
 }
 
 /// A range that is being read.

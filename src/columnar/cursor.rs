@@ -3,6 +3,7 @@
 use super::dead_set::DeadSet;
 use super::encoding::{Position, RowBlock, Selection};
 use super::key::{Item, KeyRange, ROWS_PER_BLOCK, RowNumber};
+use super::read_ahead::ReadAhead;
 use super::reader::RowReader;
 use super::slot;
 use super::store::Store;
@@ -90,6 +91,9 @@ pub trait Filter {
         Ok(true)
     }
 
+    /// Learns that a vector was read, or how many were not.
+    fn note_vectors(&mut self, _read: u64, _skipped: u64) {}
+
     /// False if no row of the vector can matter.
     fn wants_vector(&mut self, _store: &Store, _stripe: &OpenStripe, _vector: usize) -> Result<bool, OrochiError> {
         Ok(true)
@@ -117,6 +121,10 @@ impl Filter for Box<dyn Filter> {
 
     fn wants_vector(&mut self, store: &Store, stripe: &OpenStripe, vector: usize) -> Result<bool, OrochiError> {
         (**self).wants_vector(store, stripe, vector)
+    }
+
+    fn note_vectors(&mut self, read: u64, skipped: u64) {
+        (**self).note_vectors(read, skipped);
     }
 
     fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<bool, OrochiError> {
@@ -271,7 +279,7 @@ impl<F: Filter> Cursor<F> {
             return Ok(None);
         }
         counters::add(Counter::StripesScanned, 1);
-        Ok(Some(StripeCursor::new(store, stripe, self.snapshot, self.filter.columns(), forward)))
+        Ok(Some(StripeCursor::new(store, stripe, self.snapshot, &mut self.filter, forward)?))
     }
 }
 
@@ -285,20 +293,40 @@ struct StripeCursor {
     selected: Selection,
     /// Whether each of these is known to matter.
     decided: bool,
-    /// Vector being read; -1 and the number of vectors are the ends.
-    vector: i64,
+    /// The vectors that are read.
+    vectors: Vec<u32>,
+    /// Which of these is being read; -1 and their number are the ends.
+    at: i64,
+    read_ahead: ReadAhead,
     /// Row read last; one before the first and one behind the last at the ends.
     index: i64,
 }
 
 impl StripeCursor {
-    fn new(store: &Store, stripe: Rc<OpenStripe>, snapshot: Snap, columns: Option<Rc<[bool]>>, forward: bool) -> Self {
+    fn new(
+        store: &Store,
+        stripe: Rc<OpenStripe>,
+        snapshot: Snap,
+        filter: &mut impl Filter,
+        forward: bool,
+    ) -> Result<Self, OrochiError> {
         let first = RowNumber(stripe.meta.first_row).block();
         let last = RowNumber(stripe.meta.last_row).block();
         let dead = DeadSet::load(store, first, last, snapshot.for_metadata());
-        let vector = if forward { -1 } else { stripe.footer().vector_count() as i64 };
-        let reader = RowReader::for_scan(stripe, columns);
-        Self { reader, dead, rows: None, selected: Selection::first(0), decided: false, vector, index: 0 }
+        let count = stripe.footer().vector_count();
+        let mut vectors = Vec::new();
+        for vector in 0..count {
+            if filter.wants_vector(store, &stripe, vector)? {
+                vectors.push(vector as u32);
+            }
+        }
+        let skipped = (count - vectors.len()) as u64;
+        filter.note_vectors(0, skipped);
+        counters::add(Counter::VectorsSkipped, skipped);
+        let at = if forward { -1 } else { vectors.len() as i64 };
+        let reader = RowReader::for_scan(stripe, filter.columns());
+        let (rows, selected, read_ahead) = (None, Selection::first(0), ReadAhead::new(store));
+        Ok(Self { reader, dead, rows, selected, decided: false, vectors, at, read_ahead, index: 0 })
     }
 
     /// Turns to the next row of the vector, if its columns are decoded, and says which one that is and its number.
@@ -328,7 +356,7 @@ impl StripeCursor {
                 };
                 if let Some((index, number)) = next.and_then(|index| Some((index, rows.get(index)?))) {
                     self.index = index as i64;
-                    let at = Position { vector: self.vector as u32, index: index as u16 };
+                    let at = Position { vector: self.vector(), index: index as u16 };
                     // SAFETY: the caller's promise.
                     unsafe {
                         self.reader.fill(store, at, slot)?;
@@ -344,27 +372,31 @@ impl StripeCursor {
         }
     }
 
+    /// The vector being read.
+    fn vector(&self) -> u32 {
+        usize::try_from(self.at).ok().and_then(|at| self.vectors.get(at).copied()).unwrap_or(u32::MAX)
+    }
+
     fn next_vector(&mut self, store: &Store, filter: &mut impl Filter, forward: bool) -> Result<bool, OrochiError> {
         self.rows = None;
-        let count = self.reader.stripe().footer().vector_count() as i64;
-        loop {
-            self.vector = (self.vector + if forward { 1 } else { -1 }).clamp(-1, count);
-            if !(0..count).contains(&self.vector) {
-                return Ok(false);
-            }
-            pgrx::check_for_interrupts!();
-            let stripe = self.reader.stripe().clone();
-            if !filter.wants_vector(store, &stripe, self.vector as usize)? {
-                counters::add(Counter::VectorsSkipped, 1);
-                continue;
-            }
-            counters::add(Counter::VectorsScanned, 1);
-            let rows = stripe.rows(store, self.vector as usize)?;
-            self.select(store, filter, &stripe, &rows)?;
-            self.index = if forward { -1 } else { rows.len() as i64 };
-            self.rows = Some(rows);
-            return Ok(true);
+        let count = self.vectors.len() as i64;
+        self.at = (self.at + if forward { 1 } else { -1 }).clamp(-1, count);
+        if !(0..count).contains(&self.at) {
+            return Ok(false);
         }
+        pgrx::check_for_interrupts!();
+        let stripe = self.reader.stripe().clone();
+        if forward {
+            let columns = || self.reader.wanted_columns();
+            self.read_ahead.reach(store, &stripe, columns, &self.vectors, self.at as usize)?;
+        }
+        filter.note_vectors(1, 0);
+        counters::add(Counter::VectorsScanned, 1);
+        let rows = stripe.rows(store, self.vector() as usize)?;
+        self.select(store, filter, &stripe, &rows)?;
+        self.index = if forward { -1 } else { rows.len() as i64 };
+        self.rows = Some(rows);
+        Ok(true)
     }
 
     /// Finds the rows of the vector that are there and matter.
@@ -375,7 +407,7 @@ impl StripeCursor {
         stripe: &OpenStripe,
         rows: &RowBlock,
     ) -> Result<(), OrochiError> {
-        let vector = self.vector as u32;
+        let vector = self.vector();
         self.selected = Selection::first(rows.len());
         let all_live = self.dead.is_empty() && !stripe.has_deleted();
         for index in (0..rows.len()).filter(|_| !all_live) {

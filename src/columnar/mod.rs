@@ -22,6 +22,7 @@ mod numbers;
 mod options;
 mod ordering;
 pub mod pressure;
+mod read_ahead;
 pub mod reader;
 mod recent;
 mod row;

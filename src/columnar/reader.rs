@@ -119,6 +119,11 @@ impl RowReader {
         self.wanted.as_ref().is_none_or(|wanted| wanted.get(column).copied().unwrap_or(true))
     }
 
+    /// Columns that are decoded and that the stripe has.
+    pub fn wanted_columns(&self) -> Vec<usize> {
+        (0..usize::from(self.stripe.meta.column_count)).filter(|column| self.wants(*column)).collect()
+    }
+
     /// Turns to a vector, all rows of which may be asked for.
     pub fn open_vector(&mut self, vector: u32) {
         if self.vector != Some(vector) {

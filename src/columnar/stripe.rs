@@ -219,7 +219,8 @@ impl OpenStripe {
         &self.footer.footer
     }
 
-    fn source<'a>(&'a self, store: &'a Store) -> BlobSource<'a> {
+    /// Its bytes.
+    pub fn source<'a>(&'a self, store: &'a Store) -> BlobSource<'a> {
         BlobSource { store, blob: self.meta.blob, pieces: &self.footer.pieces }
     }
 

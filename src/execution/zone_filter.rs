@@ -198,12 +198,13 @@ impl Filter for SharedFilter {
     }
 
     fn wants_vector(&mut self, store: &Store, stripe: &OpenStripe, vector: usize) -> Result<bool, OrochiError> {
+        all_can_pass(&self.0.borrow().conditions, store, stripe, Some(vector))
+    }
+
+    fn note_vectors(&mut self, read: u64, skipped: u64) {
         let filter = self.0.borrow();
-        let wanted = all_can_pass(&filter.conditions, store, stripe, Some(vector))?;
-        let counts = filter.counts();
-        let counter = if wanted { &counts.vectors_read } else { &counts.vectors_skipped };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(wanted)
+        filter.counts().vectors_read.fetch_add(read, Ordering::Relaxed);
+        filter.counts().vectors_skipped.fetch_add(skipped, Ordering::Relaxed);
     }
 
     fn narrow(&mut self, store: &Store, reader: &mut RowReader, rows: &mut Selection) -> Result<bool, OrochiError> {

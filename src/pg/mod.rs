@@ -14,6 +14,7 @@ pub mod keyscan;
 pub mod label;
 pub mod memory;
 pub mod owned_values;
+pub mod read_ahead;
 pub mod regclass;
 pub mod relation;
 pub mod sample;
