@@ -13,7 +13,7 @@ pg18 := $(CURDIR)/.build/pg18/bin/pg_config
 single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint bench upstream memory overhead write-speed size scans encodings upgrade $(single)
+.PHONY: help demo psql stop install test check-unit lint postgres bench upstream memory overhead write-speed size scans encodings upgrade $(single)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -55,8 +55,12 @@ upgrade: ## pg_upgrade of columnar tables from 15 to 18, both with assertions
 upstream: ## PostgreSQL's own regression and isolation suites, of MAJOR (default 18)
 	@scripts/upstream $(MAJOR)
 
-lint: ## formatting and clippy, without warnings (for PostgreSQL 18 as well once it is in .build)
-	@scripts/lint $(wildcard $(pg18))
+lint: ## formatting and clippy, without warnings (for every PostgreSQL of 16 to 18 in .build as well)
+	@scripts/lint $(filter-out $(PG_CONFIG),$(wildcard $(CURDIR)/.build/pg1[678]/bin/pg_config))
+
+postgres: ## put PostgreSQL MAJOR (15 to 18, default 18) into .build, for PG_CONFIG=.build/pgMAJOR/bin/pg_config
+	@scripts/setup $(if $(filter 16,$(MAJOR)),fetched-server,source-build)
+	@scripts/build-postgres $(MAJOR)
 
 bench: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench

@@ -188,7 +188,7 @@ unsafe extern "C-unwind" fn get_system_attribute(
     }
 }
 
-/// Whether the row in the slot was inserted by the current transaction (referential-integrity checks ask on 18).
+/// Whether the row in the slot was inserted by the current transaction (referential-integrity checks ask, from 17 on).
 #[pg_guard]
 unsafe extern "C-unwind" fn is_current_transaction(slot: *mut pg_sys::TupleTableSlot) -> bool {
     let mut null = true;

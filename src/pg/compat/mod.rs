@@ -1,4 +1,7 @@
 //! What differs between PostgreSQL majors. No other module has version conditions.
+//!
+//! What is not only spelt differently has two modules, `until` the last major of the old way and `since` the first of the new,
+//! which export the same names.
 
 pub mod custom_scan;
 pub mod table_am;
@@ -6,6 +9,15 @@ pub mod workers;
 
 use super::relation::FileId;
 use pgrx::pg_sys;
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+mod until16;
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub use until16::*;
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+mod since17;
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub use since17::*;
 
 #[cfg(not(feature = "pg18"))]
 mod until17;

@@ -16,14 +16,6 @@ pub unsafe fn index_beginscan(
     unsafe { pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0) }
 }
 
-/// Sets the slot operation that tells whether a row was inserted by the current transaction.
-pub fn set_current_xact_test(
-    ops: &mut pg_sys::TupleTableSlotOps,
-    test: unsafe extern "C-unwind" fn(*mut pg_sys::TupleTableSlot) -> bool,
-) {
-    ops.is_current_xact_tuple = Some(test);
-}
-
 /// Fills the core part of a parallel scan's shared state.
 ///
 /// # Safety
@@ -35,15 +27,6 @@ pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys
         (*shared).phs_syncscan = false;
     }
 }
-
-/// From 18 on the access method decides what is read ahead.
-pub fn avoid_prefetch_in_autovacuum() {}
-
-/// From 18 on the access method decides what is read ahead.
-pub fn stop_prefetch() {}
-
-/// From 18 on the access method decides what is read ahead.
-pub fn restore_prefetch() {}
 
 /// From 18 on bitmap scans leave prefetching to the access method.
 ///
