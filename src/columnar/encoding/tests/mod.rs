@@ -4,6 +4,7 @@
 mod codecs;
 mod corruption;
 mod fuzz;
+mod kept;
 mod limits;
 mod parts;
 mod round_trip;
