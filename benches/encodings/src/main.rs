@@ -235,8 +235,8 @@ fn main() -> Outcome<()> {
     let mut paths: Vec<_> = std::fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     println!(
-        "{:22} {:>8} {:22} {:>14} {:>14} {:>14} {:>14} {:>20}",
-        "column", "values", "encodings", "ours", "ours + zstd", "lz4", "zstd", "pco, fsst"
+        "{:22} {:>8} {:22} {:>14} {:>14} {:>14} {:>14} {:>14} {:>20}",
+        "column", "values", "encodings", "ours", "ours + lz4", "ours + zstd", "lz4", "zstd", "pco, fsst"
     );
     let shown =
         |plain: usize, bytes: usize, rate: f64| format!("{:.1} {:.0} M/s", plain as f64 / bytes as f64, rate / 1e6);
@@ -244,16 +244,18 @@ fn main() -> Outcome<()> {
         let Some(column) = load(&path)? else { continue };
         let plain: usize = column.values.iter().map(Vec::len).sum();
         let (bytes, rate, encodings) = ours(&column, Compression::None)?;
+        let (with_lz4, lz4_rate, _) = ours(&column, Compression::Lz4)?;
         let (with_zstd, zstd_rate, _) = ours(&column, Compression::Zstd { level: 3 })?;
         let (lz4, zstd) = (block(&column, false)?, block(&column, true)?);
         let other = other(&column)?
             .map_or(String::new(), |(name, bytes, rate)| format!("{name} {}", shown(plain, bytes, rate)));
         println!(
-            "{:22} {:>8} {:22} {:>14} {:>14} {:>14} {:>14} {:>20}",
+            "{:22} {:>8} {:22} {:>14} {:>14} {:>14} {:>14} {:>14} {:>20}",
             column.name,
             column.values.len(),
             encodings,
             shown(plain, bytes, rate),
+            shown(plain, with_lz4, lz4_rate),
             shown(plain, with_zstd, zstd_rate),
             shown(plain, lz4.0, lz4.1),
             shown(plain, zstd.0, zstd.1),

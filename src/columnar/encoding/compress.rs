@@ -74,6 +74,11 @@ impl VectorCompressor {
         Ok(VectorCompressor { engine, output: Vec::new() })
     }
 
+    /// Whether vectors are compressed by what occurs often in them, which symbols would only hide.
+    pub fn counts(&self) -> bool {
+        matches!(self.engine, Engine::Zstd(_))
+    }
+
     /// Bytes of the buffer that compressed vectors go through.
     pub fn memory(&self) -> usize {
         self.output.capacity()

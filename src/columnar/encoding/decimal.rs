@@ -134,33 +134,28 @@ impl Decimal {
         Some(Decimal { value, scale })
     }
 
-    /// Writes the value as a numeric in the short form, with a header of four bytes, to the front of `out`; returns its length. A header of
-    /// four bytes spares PostgreSQL's functions a copy of the value each time they look at it.
+    /// Writes the value as a numeric in the short form, with a header of four bytes, to the front of `out`, and zeros behind it; returns its
+    /// length. A header of four bytes spares PostgreSQL's functions a copy of the value each time they look at it.
     pub fn render(self, out: &mut [u8; MAX_RENDERED]) -> usize {
         let scale = usize::from(self.scale);
         let places = scale.div_ceil(4);
         let mut rest = self.value.unsigned_abs().wrapping_mul(POWERS[places * 4 - scale]);
-        let mut digits = [0u16; MAX_DIGITS];
-        let mut start = MAX_DIGITS;
-        while rest > 0 && start > 0 {
-            start -= 1;
-            digits[start] = (rest % BASE) as u16;
+        // Digits come from the last to the first, which has to lie in front. Zeros at the end do not count.
+        let (mut digits, mut count, mut stored) = (0u128, 0i16, 0);
+        while rest > 0 {
+            digits = digits << 16 | u128::from(rest % BASE);
             rest /= BASE;
+            count += 1;
+            stored += usize::from(digits > 0);
         }
-        let mut end = MAX_DIGITS;
-        while end > start && digits[end - 1] == 0 {
-            end -= 1;
-        }
-        let weight = if end == start { 0 } else { (MAX_DIGITS - start) as i16 - places as i16 - 1 };
+        let weight = if count == 0 { 0 } else { count - places as i16 - 1 };
         let sign = if self.value < 0 { SHORT_NEGATIVE } else { 0 };
         let low = weight as u16 & (SHORT_WEIGHT | SHORT_WEIGHT_SIGN);
         let header = SHORT | sign | (scale as u16) << SHORT_SCALE_SHIFT | low;
-        let len = 6 + 2 * (end - start);
+        let len = 6 + 2 * stored;
         out[..4].copy_from_slice(&((len as u32) << 2).to_le_bytes());
         out[4..6].copy_from_slice(&header.to_le_bytes());
-        for (bytes, digit) in out[6..].as_chunks_mut().0.iter_mut().zip(&digits[start..end]) {
-            *bytes = digit.to_le_bytes();
-        }
+        out[6..].copy_from_slice(&digits.to_le_bytes()[..2 * MAX_DIGITS]);
         len
     }
 }

@@ -5,6 +5,7 @@ use super::bytes::{Cursor, checksum, reserve};
 use super::compress::{Method, decompress};
 use super::decimal::{MAX_SCALE, POWERS};
 use super::directory::VectorEntry;
+use super::fsst_decode::FsstDecoder;
 use super::integers::{self, IntegerScratch};
 use super::types::{ColumnType, Physical, stride};
 use super::values::next_value;
@@ -14,6 +15,9 @@ use super::{AlignedBuf, Encoding, EncodingError, Result, alp_rd, dictionary};
 
 const WHAT: &str = "vector";
 
+/// Integers that are copied at a time: for 2 KiB and more C libraries use an instruction that takes some processors four times as long.
+const COPIED: usize = 128;
+
 /// Buffers that decoding needs and a vector does not keep.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -22,6 +26,8 @@ pub struct Decoder {
     scratch: IntegerScratch,
     codes: Vec<i64>,
     entries: Vec<u32>,
+    /// Made when the first text with symbols comes.
+    fsst: Option<Box<FsstDecoder>>,
 }
 
 /// What is being decoded.
@@ -29,13 +35,16 @@ struct Job<'a> {
     physical: Physical,
     rows: usize,
     payload: &'a [u8],
+    /// Most bytes that values may take.
+    max: usize,
 }
 
 impl Decoder {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let lists = (self.integers.capacity() + self.codes.capacity()) * 8 + self.entries.capacity() * 4;
-        self.payload.capacity() + lists + self.scratch.memory()
+        let fsst = self.fsst.as_ref().map_or(0, |fsst| fsst.memory());
+        self.payload.capacity() + lists + self.scratch.memory() + fsst
     }
 
     /// Decodes the stored bytes of a vector; `recycled` lends its memory. [`Vector::finish`] makes its values ready.
@@ -68,7 +77,7 @@ impl Decoder {
         vector.base = 0;
         vector.starts.clear();
         let mut payload = std::mem::take(&mut self.payload);
-        let result = self.fill(&mut vector, entry, bytes, raw_len, &mut payload);
+        let result = self.fill(&mut vector, entry, bytes, max_raw, &mut payload);
         self.payload = payload;
         result.map(|()| vector)
     }
@@ -78,9 +87,10 @@ impl Decoder {
         vector: &mut Vector,
         entry: &VectorEntry,
         bytes: &[u8],
-        raw_len: usize,
+        max: usize,
         buffer: &mut AlignedBuf,
     ) -> Result<()> {
+        let raw_len = entry.raw_len as usize;
         vector.nulls.clear();
         if entry.encoding != Encoding::Decimal || vector.null_count == vector.rows {
             vector.decimals = None;
@@ -102,7 +112,7 @@ impl Decoder {
         };
         take_nulls(&mut vector.nulls, payload, bitmap, vector.rows, vector.null_count)?;
         let payload = payload.get(bitmap..).unwrap_or_default();
-        let job = Job { physical: vector.physical, rows: vector.rows, payload };
+        let job = Job { physical: vector.physical, rows: vector.rows, payload, max };
         match entry.encoding {
             Encoding::Plain => Ok(()),
             Encoding::Integers => self.integers(&job, vector),
@@ -110,6 +120,7 @@ impl Decoder {
             Encoding::AlpRd => self.alp_rd(&job, vector),
             Encoding::Dictionary => self.dictionary(&job, vector),
             Encoding::Decimal => self.decimal(&job, vector),
+            Encoding::Fsst => self.fsst(&job, vector),
         }
     }
 
@@ -212,6 +223,11 @@ impl Decoder {
         integers::decode(&mut cursor, &mut decimals.integers, &mut self.scratch)?;
         cursor.finish()
     }
+
+    fn fsst(&mut self, job: &Job<'_>, vector: &mut Vector) -> Result<()> {
+        let Physical::Varlena { align } = job.physical else { return Err(misplaced()) };
+        self.fsst.get_or_insert_default().decode(job.payload, align, job.max, &mut self.scratch, vector)
+    }
 }
 
 fn misplaced() -> EncodingError {
@@ -263,8 +279,8 @@ fn plain(vector: &mut Vector, bitmap: usize) -> Result<()> {
 /// Writes integers as values of `LEN` bytes.
 fn narrow<const LEN: usize>(integers: &[i64], vector: &mut Vector, bytes_of: impl Fn(i64) -> [u8; LEN]) -> Result<()> {
     let (out, _) = vector.data.prepare(integers.len() * LEN)?.as_chunks_mut::<LEN>();
-    for (place, integer) in out.iter_mut().zip(integers) {
-        *place = bytes_of(*integer);
+    for (places, integers) in out.chunks_mut(COPIED).zip(integers.chunks(COPIED)) {
+        places.iter_mut().zip(integers).for_each(|(place, integer)| *place = bytes_of(*integer));
     }
     Ok(())
 }

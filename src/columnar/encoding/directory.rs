@@ -29,11 +29,13 @@ pub enum Encoding {
     Dictionary,
     /// Numerics as integers (`decimal.rs`).
     Decimal,
+    /// Texts as codes for what occurs often in them (`fsst.rs`).
+    Fsst,
 }
 
 impl Encoding {
-    pub(super) const ALL: [Encoding; 6] =
-        [Self::Plain, Self::Integers, Self::Alp, Self::AlpRd, Self::Dictionary, Self::Decimal];
+    pub(super) const ALL: [Encoding; 7] =
+        [Self::Plain, Self::Integers, Self::Alp, Self::AlpRd, Self::Dictionary, Self::Decimal, Self::Fsst];
 
     fn from_code(code: u8) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|encoding| *encoding as u8 == code);
@@ -49,6 +51,7 @@ impl Encoding {
             Self::AlpRd => "alp-rd",
             Self::Dictionary => "dictionary",
             Self::Decimal => "decimal",
+            Self::Fsst => "fsst",
         }
     }
 

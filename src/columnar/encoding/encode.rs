@@ -4,6 +4,7 @@ use super::bytes::{align_up, reserve};
 use super::compress::{Method, VectorCompressor};
 use super::decimal::{Decimal, POWERS};
 use super::dictionary::Dictionary;
+use super::fsst::FsstEncoder;
 use super::integers::{self, IntegerScratch};
 use super::patience::{Habits, Patience};
 use super::types::{ColumnType, Order, Physical, stride};
@@ -57,6 +58,7 @@ pub(super) struct VectorEncoder {
     words: Vec<u64>,
     scratch: IntegerScratch,
     dictionary: Dictionary,
+    fsst: FsstEncoder,
     /// The vector before compression.
     payload: Vec<u8>,
 }
@@ -69,6 +71,7 @@ impl VectorEncoder {
             words: Vec::new(),
             scratch: IntegerScratch::default(),
             dictionary: Dictionary::default(),
+            fsst: FsstEncoder::default(),
             payload: Vec::new(),
         }
     }
@@ -76,7 +79,8 @@ impl VectorEncoder {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let lists = (self.integers.capacity() + self.words.capacity()) * 8;
-        lists + self.scratch.memory() + self.dictionary.memory() + self.payload.capacity() + self.compressor.memory()
+        let parts = self.scratch.memory() + self.dictionary.memory() + self.fsst.memory() + self.compressor.memory();
+        lists + parts + self.payload.capacity()
     }
 
     /// Gives buffers back that have more than `limit` bytes.
@@ -84,6 +88,7 @@ impl VectorEncoder {
         if self.payload.capacity() > limit {
             self.payload = Vec::new();
         }
+        self.fsst.trim(limit);
         self.compressor.trim(limit);
     }
 
@@ -93,16 +98,28 @@ impl VectorEncoder {
         if source.null_count == source.rows {
             return Ok(Encoded { encoding: Encoding::Plain, zone: None, raw: 0, method: Method::None, stored: &[] });
         }
-        reserve(&mut self.payload, source.nulls.len() + 8)?;
+        let head = align_up(source.nulls.len(), 8);
+        reserve(&mut self.payload, head)?;
         self.payload.extend_from_slice(source.nulls);
-        self.payload.resize(align_up(source.nulls.len(), 8), 0);
+        self.payload.resize(head, 0);
         let (encoding, zone) = self.append_values(source, &mut habits.dictionary)?;
         // Numbers that are packed well gain little, and every scan would pay for it.
         let eighths = if encoding.is_packed() { 7 } else { 8 };
         let limit = if habits.compression.tries() { self.payload.len() * eighths / 8 } else { 0 };
+        let symbols_pay = !self.compressor.counts();
         let (method, stored) = self.compressor.compress(&self.payload, limit)?;
         if limit > 0 {
             habits.compression.note(method != Method::None);
+        }
+        if encoding == Encoding::Plain && symbols_pay && matches!(source.column.physical, Physical::Varlena { .. }) {
+            // To expand codes takes about as long as to decompress LZ4, and plain values are there at once.
+            let most = (self.payload.len() * 7 / 8).min(stored.len() * 15 / 16);
+            let head = self.payload.get(..head).unwrap_or_default();
+            let (fsst, scratch, lessons) = (&mut self.fsst, &mut self.scratch, &mut habits.lessons);
+            if habits.symbols.attempt(|| fsst.encode(source, head, most, lessons, scratch))? {
+                let stored = self.fsst.payload.as_slice();
+                return Ok(Encoded { encoding: Encoding::Fsst, zone, raw: stored.len(), method: Method::None, stored });
+            }
         }
         Ok(Encoded { encoding, zone, raw: self.payload.len(), method, stored })
     }

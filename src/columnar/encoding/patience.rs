@@ -1,6 +1,7 @@
 //! What a column's writer has learned from its vectors: what did not pay is tried less often.
 
 use super::Result;
+use super::fsst::Lessons;
 
 /// Whether an attempt is worth its time: after each failure more vectors go without one.
 #[derive(Debug, Default)]
@@ -44,4 +45,8 @@ pub(super) struct Habits {
     pub compression: Patience,
     /// A dictionary of values.
     pub dictionary: Patience,
+    /// Symbols for what occurs often in texts.
+    pub symbols: Patience,
+    /// The symbols.
+    pub lessons: Lessons,
 }

@@ -115,7 +115,16 @@ impl Selection {
 
     /// All rows in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        std::iter::successors(self.at_or_after(0), |row| self.at_or_after(row + 1))
+        let (mut words, mut start, mut word) = (self.words.iter(), 0usize, 0u64);
+        std::iter::from_fn(move || {
+            while word == 0 {
+                word = *words.next()?;
+                start += 64;
+            }
+            let bit = word.trailing_zeros() as usize;
+            word &= word - 1;
+            Some(start - 64 + bit)
+        })
     }
 
     /// Keeps the rows for which `keep` is true.

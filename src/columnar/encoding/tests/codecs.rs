@@ -166,9 +166,19 @@ pub fn numeric(value: i64, scale: u8) -> Vec<u8> {
 
 /// Bytes that a stripe of one column of `rows` rows takes, and the encodings of its vectors.
 fn stored(column: ColumnType, rows: usize, value: impl Fn(usize) -> Option<Vec<u8>>) -> (u64, Vec<Encoding>) {
+    stored_with(Compression::None, column, rows, value)
+}
+
+/// The same under a compression.
+pub fn stored_with(
+    compression: Compression,
+    column: ColumnType,
+    rows: usize,
+    value: impl Fn(usize) -> Option<Vec<u8>>,
+) -> (u64, Vec<Encoding>) {
     let columns = vec![(0..rows).map(value).collect()];
     let table = Table { types: vec![column], columns, numbers: (0..rows as u64).collect() };
-    let finished = write(&table, Compression::None, Limits::default()).unwrap();
+    let finished = write(&table, compression, Limits::default()).unwrap();
     let (bytes, offset, len) = stripe(&finished);
     let encodings = std::cell::RefCell::new(vec![]);
     let back = read(&bytes, offset, len, |vector, column, entry| {
@@ -206,6 +216,8 @@ fn the_shortest_encoding_is_chosen() {
     let (len, encodings) =
         stored(text, rows, |row| Some(varlena(format!("host number {}", noise(row) >> 60).as_bytes(), false)));
     assert!(bits(len) <= 6 && encodings == vec![Encoding::Dictionary; 10], "names: {len}");
-    let (_, encodings) = stored(text, rows, |row| Some(varlena(format!("{:x}", noise(row)).as_bytes(), false)));
+    let (len, encodings) = stored(text, rows, |row| Some(varlena(format!("{:016x}", noise(row)).as_bytes(), false)));
+    assert!(bits(len) < 90 && encodings == vec![Encoding::Fsst; 10], "digits: {len}");
+    let (_, encodings) = stored(text, rows, |row| Some(varlena(&noise(row).to_le_bytes(), false)));
     assert_eq!(encodings, vec![Encoding::Plain; 10]);
 }
