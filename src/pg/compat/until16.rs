@@ -1,5 +1,6 @@
 //! PostgreSQL 15 and 16.
 
+use crate::pg::{Rel, read_ahead};
 use pgrx::pg_sys;
 
 /// Slots have no such operation before 17.
@@ -47,5 +48,12 @@ pub fn restore_prefetch() {
     if saved >= 0 {
         // SAFETY: a plain variable of this process.
         unsafe { pg_sys::maintenance_io_concurrency = saved };
+    }
+}
+
+/// Asks the system for blocks of a relation, one by one.
+pub fn read_blocks(relation: Rel, blocks: &[pg_sys::BlockNumber]) {
+    for block in blocks {
+        read_ahead::prefetch(relation, *block);
     }
 }
