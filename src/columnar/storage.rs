@@ -2,7 +2,7 @@
 
 use super::cursor::{All, Cursor, Sequential};
 use super::store::Store;
-use super::{insert, metapage, slot, stripe, write_buffer};
+use super::{insert, metapage, slot, stripe, summaries, write_buffer};
 use crate::pg::error::OrRaise;
 use crate::pg::snapshot::Snap;
 use crate::pg::{OpenRel, Rel, compat, values};
@@ -53,6 +53,7 @@ pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
     let pages =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
+    summaries::note(table.oid(), store.companion().file(), &stripes);
     if pages < NEW_TABLE_PAGES && never_measured && stripes.is_empty() && !table.has_children() {
         let per_page = (pg_sys::BLCKSZ as i32 - 24) / (width + 28);
         let tuples = f64::from(per_page * NEW_TABLE_PAGES as i32);

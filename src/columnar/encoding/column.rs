@@ -4,6 +4,7 @@ use super::bytes::{align_up, checksum, reserve};
 use super::directory::VectorEntry;
 use super::encode::{Source, VectorEncoder};
 use super::patience::Habits;
+use super::statistics::Collector;
 use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::values::varlena_len;
 use super::zone::Zone;
@@ -24,7 +25,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Makes room in one of a column's buffers.
     #[inline]
-    fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
+    pub fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
         if vec.capacity() - vec.len() < extra { self.grow(vec, extra) } else { Ok(()) }
     }
 
@@ -73,6 +74,7 @@ pub(super) struct ColumnWriter {
     nulls: Vec<u8>,
     vector_nulls: u16,
     habits: Habits,
+    statistics: Option<Box<Collector>>,
 }
 
 /// A finished column.
@@ -84,10 +86,12 @@ pub(super) struct ColumnParts {
     pub plain_len: u64,
     pub null_count: u32,
     pub zone: Option<Zone>,
+    pub statistics: Option<Box<Collector>>,
 }
 
 impl ColumnWriter {
-    pub fn new(column_type: ColumnType) -> Self {
+    /// A column, with or without statistics of its values.
+    pub fn new(column_type: ColumnType, statistics: bool) -> Self {
         ColumnWriter {
             column_type,
             stored: Vec::new(),
@@ -101,6 +105,7 @@ impl ColumnWriter {
             nulls: Vec::new(),
             vector_nulls: 0,
             habits: Habits::default(),
+            statistics: statistics.then(Box::default),
         }
     }
 
@@ -196,8 +201,8 @@ impl ColumnWriter {
         Ok(())
     }
 
-    /// Closes the open vector, which has `rows` rows.
-    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter) -> Result<()> {
+    /// Closes the open vector, which has `rows` rows; `picks` are those of the sample.
+    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter, picks: &[u16]) -> Result<()> {
         let nulls = usize::from(self.vector_nulls);
         let bitmap =
             if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
@@ -212,7 +217,11 @@ impl ColumnWriter {
         // What the vector takes in memory once it is decoded, about.
         let plain_len =
             if nulls == rows { 0 } else { self.data.len() + self.ends.len() * size_of::<u32>() + bitmap.len() };
-        let encoded = workspace.encoder.encode(&source, &mut self.habits)?;
+        if let Some(statistics) = &mut self.statistics {
+            statistics.sample.take(&source, picks, meter)?;
+        }
+        let distinct = self.statistics.as_mut().map(|statistics| &mut statistics.distinct);
+        let encoded = workspace.encoder.encode(&source, &mut self.habits, distinct)?;
         let (raw_len, stored, zone) = (vector_len(encoded.raw)?, encoded.stored, encoded.zone);
         meter.reserve(&mut self.stored, stored.len())?;
         meter.reserve(&mut self.entries, 1)?;
@@ -246,10 +255,17 @@ impl ColumnWriter {
         workspace.encoder.trim(workspace.keep);
     }
 
+    /// Keeps the values of some rows of the sample.
+    pub fn thin_out(&mut self, keep: &[bool]) {
+        if let Some(statistics) = &mut self.statistics {
+            statistics.sample.retain(keep);
+        }
+    }
+
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, .. } = self;
-        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone }
+        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, statistics, .. } = self;
+        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone, statistics }
     }
 }
 

@@ -95,6 +95,16 @@ pub(super) fn approximate(varlena: &[u8]) -> Option<f64> {
     }
 }
 
+/// Sign and weight of a finite numeric, as one number, and its digits without zeros at the end. Equal numerics have equal ones.
+pub(super) fn canonical_parts(varlena: &[u8]) -> Option<(u64, &[u8])> {
+    let Parts::Finite { negative, weight, mut digits, .. } = Parts::of(varlena)? else { return None };
+    while let Some((rest, [0, 0])) = digits.split_last_chunk() {
+        digits = rest;
+    }
+    let weight = if digits.is_empty() { 0 } else { weight };
+    Some((u64::from(weight.cast_unsigned()) << 1 | u64::from(negative), digits))
+}
+
 /// How far [`approximate`] may be off. Each step of its arithmetic rounds to half a neighbour, and a power has up to eleven of them with
 /// errors that multiply.
 pub(super) const APPROXIMATION_STEPS: u64 = 1 << 16;

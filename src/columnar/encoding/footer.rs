@@ -35,6 +35,10 @@ pub struct ColumnEntry {
     pub null_count: u32,
     /// XXH3-64 of its directory.
     pub directory_checksum: u64,
+    /// Where its statistics start in the stripe.
+    pub statistics_offset: u64,
+    /// Bytes of its statistics, none if there are none.
+    pub statistics_len: u32,
     /// Least and greatest value in the stripe; `None` if all are NULL or the column is not ordered.
     pub zone: Option<Zone>,
 }
@@ -141,6 +145,12 @@ impl Footer {
         Ok((self.directories_offset() + before, len(self.column(column)?)))
     }
 
+    /// Where the statistics of a column lie, offset in the stripe and bytes, if it has any.
+    pub fn statistics_range(&self, column: usize) -> Result<Option<(u64, usize)>> {
+        let column = self.column(column)?;
+        Ok((column.statistics_len > 0).then_some((column.statistics_offset, column.statistics_len as usize)))
+    }
+
     /// Whether the rows are in the order of their numbers.
     pub fn is_increasing(&self) -> bool {
         !matches!(self.row_numbers, RowNumbers::Permuted(_))
@@ -204,7 +214,7 @@ impl Footer {
         self.columns.last().map_or(0, |column| column.data_offset + column.data_len)
     }
 
-    /// Offsets follow from lengths: columns, directories and row blocks lie in this order without gaps.
+    /// Offsets follow from lengths: columns, directories, row blocks and statistics lie in this order without gaps.
     fn set_offsets(&mut self) -> Result<()> {
         let too_large = |len| EncodingError::TooLarge { what: "stripe", len, limit: MAX_STRIPE_LEN };
         let mut offset = 0u64;
@@ -223,6 +233,10 @@ impl Footer {
                 block.offset = offset;
                 offset += u64::from(block.len);
             }
+        }
+        for column in &mut self.columns {
+            column.statistics_offset = offset;
+            offset += u64::from(column.statistics_len);
         }
         self.offset = offset;
         if offset > MAX_STRIPE_LEN { Err(too_large(offset)) } else { Ok(()) }

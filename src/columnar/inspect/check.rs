@@ -42,6 +42,9 @@ pub fn check(store: &Store, described: Described, findings: &mut Vec<Finding>) {
                 continue;
             }
         };
+        if let Err(error) = open.statistics(store, column) {
+            found(Some(column), None, error);
+        }
         for vector in 0..directory.entries().len() {
             pgrx::check_for_interrupts!();
             if let Err(error) = read(store, &open, column, vector) {
