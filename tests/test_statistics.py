@@ -138,6 +138,11 @@ def test_changes(session):
     assert rows(session, "SELECT * FROM t WHERE d = 'same'") > total * 0.9
     assert rows(session, "SELECT * FROM t WHERE e = 5") > total * 0.9
     assert rows(session, "SELECT * FROM t WHERE e = 6") < total * 0.1
+    ask(session, "BEGIN")
+    ask(session, f"INSERT INTO t SELECT i, 0, 'b1', i, 'other ' || i, 0 FROM generate_series(1, {ROWS // 3}) i")
+    assert total * 0.6 < rows(session, "SELECT * FROM t WHERE d = 'same'") < total * 1.4
+    assert rows(session, "SELECT * FROM t WHERE d = 'other 5'") < total * 0.02
+    ask(session, "ROLLBACK")
     ask(session, "ALTER TABLE t ALTER b TYPE varchar, ALTER id TYPE bigint")
     assert total / 30 < rows(session, "SELECT * FROM t WHERE b = 'b3'") < total / 3
     ask(session, "ALTER TABLE t ALTER b TYPE text COLLATE \"C\"")

@@ -181,7 +181,8 @@ impl Gatherer<'_> {
         }
         self.gathered.distinct.add(&sketch, rows);
         self.gathered.complete = false;
-        Some((Part { datums: vec![datum], wide: 0 }, rows))
+        // As many as make it a common value.
+        Some((Part { datums: vec![datum; 64], wide: 0 }, rows))
     }
 
     /// Takes what the writer of the stripe has left.
