@@ -109,8 +109,9 @@ impl ColumnWriter {
         }
     }
 
-    /// Appends the value of row `row` of the open vector; `column` is for errors.
-    #[inline]
+    /// Appends the value of row `row` of the open vector; `column` is for errors. Inlined with what it calls for each value of a load, which the
+    /// compiler would not do by itself, for it is called elsewhere too.
+    #[inline(always)]
     pub fn push(&mut self, column: usize, row: usize, value: Value<'_>, meter: &mut Meter) -> Result<()> {
         match (self.column_type.physical, value) {
             (_, Value::Null) => self.push_null(row, meter),
@@ -146,7 +147,7 @@ impl ColumnWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
         let padding = self.padding(bytes).map_err(|detail| invalid(column, detail))?;
         match self.column_type.physical {

@@ -39,8 +39,11 @@ impl Sketch {
     fn add_hash(&mut self, hash: u64) {
         // The bit behind the last one ends every run.
         let rest = hash << INDEX_BITS | 1 << (INDEX_BITS - 1);
-        if let Some(register) = self.registers.get_mut((hash >> MAX_ZEROS) as usize) {
-            *register = (*register).max(rest.leading_zeros() as u8 + 1);
+        let length = rest.leading_zeros() as u8 + 1;
+        let register = &mut self.registers[(hash >> MAX_ZEROS) as usize];
+        // Seldom so; a register that is written each time makes the next value wait for it.
+        if length > *register {
+            *register = length;
         }
     }
 
