@@ -3,7 +3,7 @@
 //! A hook is a plain function that owns nothing, and calls what comes next without a guard, for the reason that
 //! [`unguarded`] gives. What it does itself is in guarded functions.
 
-use crate::columnar::{self, am, write_buffer};
+use crate::columnar::{self, am, summaries, write_buffer};
 use crate::execution;
 use crate::pg::error::OrochiError;
 use crate::pg::{OpenRel, compat, label, unguarded};
@@ -18,6 +18,8 @@ struct Previous {
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
     set_rel_pathlist: set_rel_pathlist_hook_type,
+    get_relation_stats: get_relation_stats_hook_type,
+    get_attavgwidth: get_attavgwidth_hook_type,
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -31,11 +33,15 @@ pub fn init() {
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
             set_rel_pathlist: set_rel_pathlist_hook,
+            get_relation_stats: get_relation_stats_hook,
+            get_attavgwidth: get_attavgwidth_hook,
         });
         ExecutorStart_hook = Some(executor_start);
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
         set_rel_pathlist_hook = Some(set_rel_pathlist);
+        get_relation_stats_hook = Some(get_relation_stats);
+        get_attavgwidth_hook = Some(get_attavgwidth);
     }
 }
 
@@ -181,6 +187,51 @@ unsafe extern "C-unwind" fn plan_columnar_scan(
 ) {
     // SAFETY: the caller's promise.
     unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
+}
+
+unsafe extern "C-unwind" fn get_relation_stats(
+    root: *mut PlannerInfo,
+    entry: *mut RangeTblEntry,
+    attribute: AttrNumber,
+    variable: *mut VariableStatData,
+) -> bool {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.get_relation_stats)
+            && previous(root, entry, attribute, variable)
+        {
+            return true;
+        }
+        let relation = (*entry).relid;
+        summaries::is_noted(relation) && uses_columnar(relation) && describe_variable(root, entry, attribute, variable)
+    }
+}
+
+/// # Safety
+/// Core's arguments.
+#[pg_guard]
+unsafe extern "C-unwind" fn describe_variable(
+    root: *mut PlannerInfo,
+    entry: *mut RangeTblEntry,
+    attribute: AttrNumber,
+    variable: *mut VariableStatData,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { execution::statistics::describe_variable(root, entry, attribute, variable) }
+}
+
+unsafe extern "C-unwind" fn get_attavgwidth(relation: Oid, attribute: AttrNumber) -> i32 {
+    // SAFETY: core's arguments.
+    unsafe {
+        let known = PREVIOUS.get().and_then(|p| p.get_attavgwidth).map_or(0, |previous| previous(relation, attribute));
+        let ours = known <= 0 && summaries::is_noted(relation) && uses_columnar(relation);
+        if ours { average_width(relation, attribute) } else { known }
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn average_width(relation: Oid, attribute: AttrNumber) -> i32 {
+    execution::statistics::average_width(relation, attribute)
 }
 
 /// True for the kinds of statement that [`before_utility`] does something about.

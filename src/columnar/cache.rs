@@ -4,6 +4,7 @@
 use super::blob::Pieces;
 use super::encoding::{ColumnDirectory, DeleteBitmap, Footer, Permutation, RowBlock, Vector};
 use crate::pg::relation::FileId;
+use crate::pg::statistic::{Subject, Summary};
 use crate::settings;
 use lru::LruCache;
 use std::cell::RefCell;
@@ -24,6 +25,10 @@ pub enum Part {
     Vector(u32, u32),
     /// The delete bitmap that the blob is.
     Deleted,
+    /// What planning knows of a column of the whole table; the blob is the generation of its stripes.
+    Summary(Subject),
+    /// Average bytes of the values of each column, likewise.
+    Widths,
 }
 
 /// A footer, and where its stripe's bytes are.
@@ -47,6 +52,10 @@ pub enum Entry {
     Vector(Rc<Vector>),
     /// See [`Part::Deleted`].
     Deleted(Rc<DeleteBitmap>),
+    /// See [`Part::Summary`]. `None` if nothing can be said.
+    Summary(Option<Rc<Summary>>),
+    /// See [`Part::Widths`].
+    Widths(Rc<[i32]>),
 }
 
 impl Entry {
@@ -59,6 +68,8 @@ impl Entry {
             Self::Permutation(permutation) => permutation.memory(),
             Self::Vector(vector) => vector.memory(),
             Self::Deleted(deleted) => deleted.rows() as usize / 8,
+            Self::Widths(widths) => size_of_val(widths.as_ref()),
+            Self::Summary(summary) => summary.as_ref().map_or(0, |summary| summary.memory()),
         }
     }
 }

@@ -34,6 +34,7 @@ mod storage;
 pub mod store;
 pub mod stripe;
 mod stripe_builder;
+pub mod summaries;
 mod tid;
 mod transaction;
 mod vacuum;

@@ -2,7 +2,7 @@
 
 use super::cursor::{All, Cursor, Sequential};
 use super::store::Store;
-use super::{insert, metapage, slot, stripe, write_buffer};
+use super::{insert, metapage, slot, stripe, summaries, write_buffer};
 use crate::pg::error::OrRaise;
 use crate::pg::snapshot::Snap;
 use crate::pg::{OpenRel, Rel, compat, values};
@@ -45,14 +45,16 @@ pub struct Estimate {
 /// # Safety
 /// `attr_widths` as core passes it.
 pub unsafe fn estimate(table: Rel, attr_widths: *mut i32) -> Estimate {
-    // SAFETY: the caller's promise.
-    let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
     let Some(store) = Store::open(table) else { return Estimate { pages: 1, tuples: 0.0, row_store: 0.0 } };
     let never_measured = table.measured_rows().is_none();
     // SAFETY: the companion is open.
     let pages =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(store.companion().raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
     let stripes = stripe::list(&store, Snap::latest()).or_raise();
+    // What the stripes know of widths is asked for at once.
+    summaries::note(table.oid(), store.companion().file(), &stripes);
+    // SAFETY: the caller's promise.
+    let width = unsafe { pg_sys::get_rel_data_width(table.raw(), attr_widths) };
     if pages < NEW_TABLE_PAGES && never_measured && stripes.is_empty() && !table.has_children() {
         let per_page = (pg_sys::BLCKSZ as i32 - 24) / (width + 28);
         let tuples = f64::from(per_page * NEW_TABLE_PAGES as i32);

@@ -3,9 +3,9 @@
 use super::blob::{self, BlobSource, Pieces, ReadError};
 use super::cache::{self, Entry, Located, Part};
 use super::encoding::{
-    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, Decoder, DeleteBitmap, Finished, Footer, MAX_VECTOR_BYTES,
-    MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, check_filter, may_have,
-    read_directory, read_footer, read_row_block, read_vector,
+    AlignedBuf, BlobRef, ByteSource, ColumnDirectory, ColumnStatistics, Decoder, DeleteBitmap, Finished, Footer,
+    MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, check_filter,
+    may_have, read_directory, read_footer, read_row_block, read_statistics, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -337,6 +337,14 @@ impl OpenStripe {
     /// Reads all of a column's Bloom filter.
     pub fn check_filter(&self, store: &Store, column: usize) -> Result<(), OrochiError> {
         check_filter(&mut self.source(store), self.footer(), column, &mut AlignedBuf::new())
+            .map_err(|error| self.place_column(store, column, error))
+    }
+
+    /// Statistics of a column, if the stripe has any.
+    pub fn statistics(&self, store: &Store, column: usize) -> Result<Option<ColumnStatistics>, OrochiError> {
+        let mut source = self.source(store);
+        let (bytes, decoder) = (&mut AlignedBuf::new(), &mut Decoder::default());
+        read_statistics(&mut source, self.footer(), column, bytes, decoder)
             .map_err(|error| self.place_column(store, column, error))
     }
 

@@ -6,6 +6,7 @@ mod node;
 mod parallel;
 pub mod planning;
 mod predicate;
+pub mod statistics;
 mod zone_filter;
 
 /// Registers the nodes, in every process that plans or runs queries.

@@ -4,6 +4,7 @@
 //! guard or a plain value. Version conditions live in [`compat`] alone.
 
 pub mod compat;
+pub mod datum_sort;
 pub mod error;
 pub mod error_fields;
 pub mod executor;
@@ -21,6 +22,7 @@ pub mod sample;
 pub mod server;
 pub mod snapshot;
 pub mod sort;
+pub mod statistic;
 pub mod subtransaction;
 pub mod tuple;
 pub mod unguarded;

@@ -139,6 +139,35 @@ impl Drop for RowSorter {
     }
 }
 
+/// A memory context of its own for a piece of work that leaves things behind.
+pub struct ScratchContext {
+    own: pg_sys::MemoryContext,
+    before: pg_sys::MemoryContext,
+}
+
+impl ScratchContext {
+    /// Makes one, a child of the current context, and works in it until it is dropped.
+    pub fn enter() -> Self {
+        // SAFETY: the current context is one; the new one goes with it if an ERROR comes in between.
+        unsafe {
+            let own = small_context(pg_sys::CurrentMemoryContext, c"Orochi scratch");
+            Self { own, before: pg_sys::MemoryContextSwitchTo(own) }
+        }
+    }
+}
+
+impl Drop for ScratchContext {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: both contexts are as they were; nothing in the own one is used any more.
+            unsafe {
+                pg_sys::MemoryContextSwitchTo(self.before);
+                pg_sys::MemoryContextDelete(self.own);
+            }
+        }
+    }
+}
+
 /// # Safety
 /// `parent` must be a memory context.
 unsafe fn small_context(parent: pg_sys::MemoryContext, name: &'static std::ffi::CStr) -> pg_sys::MemoryContext {

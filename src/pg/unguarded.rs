@@ -19,6 +19,8 @@ unsafe extern "C-unwind" {
     pub fn RelationIdGetRelation(relation: pg_sys::Oid) -> pg_sys::Relation;
     /// Gives a reference back (utils/relcache.h).
     pub fn RelationClose(relation: pg_sys::Relation);
+    /// Frees memory (utils/palloc.h).
+    pub fn pfree(pointer: *mut std::ffi::c_void);
     /// Prepares a query for execution (executor/executor.h).
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     /// Completes a query: fires AFTER triggers (executor/executor.h).

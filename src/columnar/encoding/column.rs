@@ -5,6 +5,7 @@ use super::bytes::{align_up, checksum, reserve};
 use super::directory::VectorEntry;
 use super::encode::{Source, VectorEncoder};
 use super::patience::Habits;
+use super::statistics::Collector;
 use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::values::varlena_len;
 use super::zone::Zone;
@@ -25,7 +26,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Makes room in one of a column's buffers.
     #[inline]
-    fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
+    pub fn reserve<T>(&mut self, vec: &mut Vec<T>, extra: usize) -> Result<()> {
         if vec.capacity() - vec.len() < extra { self.grow(vec, extra) } else { Ok(()) }
     }
 
@@ -76,6 +77,7 @@ pub(super) struct ColumnWriter {
     habits: Habits,
     /// Hashes of values, if the column gets a Bloom filter.
     hashes: Option<Vec<u64>>,
+    statistics: Option<Box<Collector>>,
 }
 
 /// A finished column.
@@ -89,10 +91,12 @@ pub(super) struct ColumnParts {
     pub zone: Option<Zone>,
     /// Hashes of all values, some of them repeatedly, if the column is to have a Bloom filter.
     pub hashes: Option<Vec<u64>>,
+    pub statistics: Option<Box<Collector>>,
 }
 
 impl ColumnWriter {
-    pub fn new(column_type: ColumnType) -> Self {
+    /// A column, with or without statistics of its values.
+    pub fn new(column_type: ColumnType, statistics: bool) -> Self {
         ColumnWriter {
             column_type,
             stored: Vec::new(),
@@ -106,6 +110,7 @@ impl ColumnWriter {
             nulls: Vec::new(),
             vector_nulls: 0,
             habits: Habits::default(),
+            statistics: statistics.then(Box::default),
             hashes: None,
         }
     }
@@ -116,8 +121,9 @@ impl ColumnWriter {
         self
     }
 
-    /// Appends the value of row `row` of the open vector; `column` is for errors.
-    #[inline]
+    /// Appends the value of row `row` of the open vector; `column` is for errors. Inlined with what it calls for each value of a load, which the
+    /// compiler would not do by itself, for it is called elsewhere too.
+    #[inline(always)]
     pub fn push(&mut self, column: usize, row: usize, value: Value<'_>, meter: &mut Meter) -> Result<()> {
         match (self.column_type.physical, value) {
             (_, Value::Null) => self.push_null(row, meter),
@@ -153,7 +159,7 @@ impl ColumnWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_bytes(&mut self, column: usize, bytes: &[u8], meter: &mut Meter) -> Result<()> {
         let padding = self.padding(bytes).map_err(|detail| invalid(column, detail))?;
         match self.column_type.physical {
@@ -208,8 +214,8 @@ impl ColumnWriter {
         Ok(())
     }
 
-    /// Closes the open vector, which has `rows` rows.
-    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter) -> Result<()> {
+    /// Closes the open vector, which has `rows` rows; `picks` are those of the sample.
+    pub fn close(&mut self, rows: usize, workspace: &mut Workspace, meter: &mut Meter, picks: &[u16]) -> Result<()> {
         let nulls = usize::from(self.vector_nulls);
         let bitmap =
             if nulls == 0 { &[] } else { self.nulls.get(..align_up(rows.div_ceil(8), 8)).unwrap_or(&self.nulls) };
@@ -231,7 +237,11 @@ impl ColumnWriter {
             // A filter must not deny a value of which it has not heard.
             self.hashes.take_if(|_| !all_known);
         }
-        let encoded = workspace.encoder.encode(&source, &mut self.habits)?;
+        if let Some(statistics) = &mut self.statistics {
+            statistics.sample.take(&source, picks, meter)?;
+        }
+        let distinct = self.statistics.as_mut().map(|statistics| &mut statistics.distinct);
+        let encoded = workspace.encoder.encode(&source, &mut self.habits, distinct)?;
         let (raw_len, stored, zone) = (vector_len(encoded.raw)?, encoded.stored, encoded.zone);
         meter.reserve(&mut self.stored, stored.len())?;
         meter.reserve(&mut self.entries, 1)?;
@@ -265,10 +275,19 @@ impl ColumnWriter {
         workspace.encoder.trim(workspace.keep);
     }
 
+    /// Keeps the values of some rows of the sample.
+    pub fn thin_out(&mut self, keep: &[bool]) {
+        if let Some(statistics) = &mut self.statistics {
+            statistics.sample.retain(keep);
+        }
+    }
+
     /// What goes into the stripe, once the last vector is closed.
     pub fn into_parts(self) -> ColumnParts {
-        let ColumnWriter { column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes, .. } = self;
-        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes }
+        let ColumnWriter {
+            column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes, statistics, ..
+        } = self;
+        ColumnParts { column_type, stored, entries, raw_len, plain_len, null_count, zone, hashes, statistics }
     }
 }
 

@@ -100,7 +100,7 @@ impl VectorEntry {
         put_zone(order, self.zone, out);
     }
 
-    fn decode(cursor: &mut Cursor<'_>, order: Order, offset: u64, rows: u16) -> Result<Self> {
+    pub(super) fn decode(cursor: &mut Cursor<'_>, order: Order, offset: u64, rows: u16) -> Result<Self> {
         let stored_len = cursor.u32()?;
         let raw_len = cursor.u32()?;
         let null_count = cursor.u16()?;

@@ -7,6 +7,7 @@ use super::dictionary::Dictionary;
 use super::fsst::FsstEncoder;
 use super::integers::{self, IntegerScratch};
 use super::patience::{Habits, Patience};
+use super::sketch::Sketch;
 use super::types::{ColumnType, Order, Physical, stride};
 use super::values::{padding, skip_padding};
 use super::zone::{Zone, is_set, scaled_zone, zone_of};
@@ -92,8 +93,13 @@ impl VectorEncoder {
         self.compressor.trim(limit);
     }
 
-    /// The vector as it is to be stored.
-    pub fn encode(&mut self, source: &Source<'_>, habits: &mut Habits) -> Result<Encoded<'_>> {
+    /// The vector as it is to be stored. Its values go into the sketch.
+    pub fn encode(
+        &mut self,
+        source: &Source<'_>,
+        habits: &mut Habits,
+        distinct: Option<&mut Sketch>,
+    ) -> Result<Encoded<'_>> {
         self.payload.clear();
         if source.null_count == source.rows {
             return Ok(Encoded { encoding: Encoding::Plain, zone: None, raw: 0, method: Method::None, stored: &[] });
@@ -103,6 +109,9 @@ impl VectorEncoder {
         self.payload.extend_from_slice(source.nulls);
         self.payload.resize(head, 0);
         let (encoding, zone) = self.append_values(source, &mut habits.dictionary)?;
+        if let Some(sketch) = distinct {
+            self.add_distinct(source, encoding, sketch);
+        }
         // Numbers that are packed well gain little, and every scan would pay for it.
         let eighths = if encoding.is_packed() { 7 } else { 8 };
         let limit = if habits.compression.tries() { self.payload.len() * eighths / 8 } else { 0 };
@@ -155,6 +164,27 @@ impl VectorEncoder {
             self.payload.extend_from_slice(source.data);
         }
         Ok((encoding.unwrap_or(Encoding::Plain), zone_of(source, 0..source.rows)))
+    }
+
+    /// Adds the values that were appended to a sketch, in the cheapest of their forms.
+    fn add_distinct(&self, source: &Source<'_>, encoding: Encoding, sketch: &mut Sketch) {
+        let add = |value| sketch.add(&source.column, value);
+        match encoding {
+            Encoding::Integers => sketch.add_integers(&self.integers),
+            Encoding::Decimal => {
+                if let [scale, unit, ..] = self.payload.get(align_up(source.nulls.len(), 8)..).unwrap_or_default() {
+                    sketch.add_decimals(&self.integers, *unit, *scale);
+                }
+            }
+            Encoding::Dictionary => {
+                self.dictionary.firsts().iter().filter_map(|row| source.value(*row as usize)).for_each(add);
+            }
+            Encoding::Plain | Encoding::Fsst | Encoding::Alp | Encoding::AlpRd => match source.column.order {
+                Order::Float8 => sketch.add_floats(each(source, f64::from_le_bytes)),
+                Order::Float4 => sketch.add_floats(each(source, |bytes| f32::from_le_bytes(bytes).into())),
+                _ => (0..source.rows).filter_map(|row| source.value(row)).for_each(add),
+            },
+        }
     }
 
     /// Appends doubles as integers or with their high bits in a dictionary; nothing if neither is shorter.
@@ -236,6 +266,12 @@ pub(super) struct Encoded<'a> {
     pub raw: usize,
     pub method: Method,
     pub stored: &'a [u8],
+}
+
+/// The numbers of a column without NULLs.
+fn each<const LEN: usize>(source: &Source<'_>, of: impl Fn([u8; LEN]) -> f64) -> impl Iterator<Item = f64> {
+    let values = source.data.as_chunks().0.iter().enumerate();
+    values.filter(|(row, _)| !source.is_null(*row)).map(move |(_, value)| of(*value))
 }
 
 /// The numbers of a column; a NULL is what comes before it.

@@ -36,6 +36,10 @@ pub struct ColumnEntry {
     pub null_count: u32,
     /// XXH3-64 of its directory.
     pub directory_checksum: u64,
+    /// Where its statistics start in the stripe.
+    pub statistics_offset: u64,
+    /// Bytes of its statistics, none if there are none.
+    pub statistics_len: u32,
     /// Blocks of its Bloom filter; 0 without one.
     pub filter_blocks: u32,
     /// Least and greatest value in the stripe; `None` if all are NULL or the column is not ordered.
@@ -161,6 +165,12 @@ impl Footer {
         hashes.filter_map(move |hash| self.filter_range(column, hash))
     }
 
+    /// Where the statistics of a column lie, offset in the stripe and bytes, if it has any.
+    pub fn statistics_range(&self, column: usize) -> Result<Option<(u64, usize)>> {
+        let column = self.column(column)?;
+        Ok((column.statistics_len > 0).then_some((column.statistics_offset, column.statistics_len as usize)))
+    }
+
     /// Whether the rows are in the order of their numbers.
     pub fn is_increasing(&self) -> bool {
         !matches!(self.row_numbers, RowNumbers::Permuted(_))
@@ -224,7 +234,7 @@ impl Footer {
         self.columns.last().map_or(0, |column| column.data_offset + column.data_len)
     }
 
-    /// Offsets follow from lengths: columns, directories, row blocks and filters lie in this order without gaps.
+    /// Offsets follow from lengths: columns, directories, row blocks, statistics and filters lie in this order without gaps.
     fn set_offsets(&mut self) -> Result<()> {
         let too_large = |len| EncodingError::TooLarge { what: "stripe", len, limit: MAX_STRIPE_LEN };
         let mut offset = 0u64;
@@ -243,6 +253,10 @@ impl Footer {
                 block.offset = offset;
                 offset += u64::from(block.len);
             }
+        }
+        for column in &mut self.columns {
+            column.statistics_offset = offset;
+            offset += u64::from(column.statistics_len);
         }
         offset += self.columns.iter().map(|column| filter_len(column.filter_blocks) as u64).sum::<u64>();
         self.offset = offset;

@@ -62,6 +62,7 @@ impl Footer {
             out.extend_from_slice(&column.null_count.to_le_bytes());
             out.extend_from_slice(&column.directory_checksum.to_le_bytes());
             out.extend_from_slice(&column.filter_blocks.to_le_bytes());
+            out.extend_from_slice(&column.statistics_len.to_le_bytes());
             put_zone(column.column_type.order, column.zone, &mut out);
         }
         for rows in self.vector_rows() {
@@ -112,6 +113,7 @@ fn parse_columns(cursor: &mut Cursor<'_>, count: usize, row_count: u32) -> Resul
         let null_count = cursor.u32()?;
         let directory_checksum = cursor.u64()?;
         let filter_blocks = cursor.u32()?;
+        let statistics_len = cursor.u32()?;
         let zone = get_zone(cursor, column_type.order, null_count < row_count)?;
         if null_count > row_count || data_len > raw_len {
             return Err(EncodingError::inconsistent(WHAT, "a column has more NULLs or bytes than it can have"));
@@ -125,6 +127,8 @@ fn parse_columns(cursor: &mut Cursor<'_>, count: usize, row_count: u32) -> Resul
             null_count,
             directory_checksum,
             filter_blocks,
+            statistics_offset: 0,
+            statistics_len,
             zone,
         });
     }

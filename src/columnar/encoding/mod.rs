@@ -36,7 +36,10 @@ mod pack;
 mod patience;
 mod reader;
 mod row_numbers;
+mod sample;
 mod selection;
+mod sketch;
+mod statistics;
 mod symbols;
 mod types;
 mod values;
@@ -53,11 +56,15 @@ pub use decode::Decoder;
 pub use delete_bitmap::DeleteBitmap;
 pub use directory::{ColumnDirectory, Encoding, VectorEntry};
 pub use error::EncodingError;
-pub use footer::{Footer, Position};
+pub use footer::{ColumnEntry, Footer, Position};
 pub use meta::{BlobRef, StripeMeta};
-pub use reader::{ByteSource, check_filter, may_have, read_directory, read_footer, read_row_block, read_vector};
+pub use reader::{
+    ByteSource, check_filter, may_have, read_directory, read_footer, read_row_block, read_statistics, read_vector,
+};
 pub use row_numbers::{Permutation, RowBlock};
 pub use selection::{Selection, Test};
+pub use sketch::Sketch;
+pub use statistics::{ColumnStatistics, MAX_VECTORS_WITHOUT};
 pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value};
 #[cfg(test)]
 pub use vector::Nulls;

@@ -3,6 +3,7 @@
 use super::directory::{ColumnDirectory, VectorEntry};
 use super::footer::Footer;
 use super::row_numbers::RowBlock;
+use super::statistics::ColumnStatistics;
 use super::types::ColumnType;
 use super::vector::Vector;
 use super::{AlignedBuf, Decoder, EncodingError, bloom};
@@ -68,6 +69,19 @@ pub fn check_filter<S: ByteSource>(
         bloom::verify(scratch.as_slice())?;
     }
     Ok(())
+}
+
+/// Reads the statistics of a column, if the stripe has any.
+pub fn read_statistics<S: ByteSource>(
+    source: &mut S,
+    footer: &Footer,
+    column: usize,
+    scratch: &mut AlignedBuf,
+    decoder: &mut Decoder,
+) -> Result<Option<ColumnStatistics>, S::Error> {
+    let Some((offset, len)) = footer.statistics_range(column)? else { return Ok(None) };
+    source.read(offset, len, scratch)?;
+    Ok(Some(ColumnStatistics::parse(scratch.as_slice(), &footer.column(column)?.column_type, decoder)?))
 }
 
 /// Reads a vector into the memory of a recycled one. At most `max_raw` bytes are decompressed. [`Vector::finish`] makes its values ready.

@@ -7,6 +7,8 @@ use super::encode::VectorEncoder;
 use super::footer::{ColumnEntry, Footer};
 use super::integers::IntegerScratch;
 use super::row_numbers::{RowBlockEntry, RowNumbers, encode_block};
+use super::sample::Sampler;
+use super::statistics::{Collector, MAX_VECTORS_WITHOUT};
 use super::types::{ColumnType, Compression, Limits, MAX_COLUMNS, Value};
 use super::{EncodingError, Result, bloom};
 
@@ -24,6 +26,7 @@ pub struct StripeWriter {
     row_blocks: Vec<u8>,
     scratch: IntegerScratch,
     row_entries: Vec<RowBlockEntry>,
+    sampler: Sampler,
     /// Rows before each vector, closed ones only, and their rows at the end.
     starts: Vec<u32>,
     /// Least and greatest row number so far.
@@ -77,7 +80,7 @@ impl StripeWriter {
             if let Some(detail) = column_type.defect() {
                 return Err(EncodingError::InvalidType { column, detail });
             }
-            columns.push(ColumnWriter::new(*column_type));
+            columns.push(ColumnWriter::new(*column_type, true));
         }
         let mut starts = with_capacity(1)?;
         starts.push(0);
@@ -91,6 +94,7 @@ impl StripeWriter {
             row_blocks: Vec::new(),
             scratch: IntegerScratch::default(),
             row_entries: Vec::new(),
+            sampler: Sampler::new(types.len()),
             starts,
             bounds: None,
             last: 0,
@@ -143,8 +147,8 @@ impl StripeWriter {
     pub fn memory(&self) -> usize {
         let numbers = self.numbers.capacity() * size_of::<u64>() + self.row_blocks.capacity();
         let entries = size_of_val(self.row_entries.as_slice()) + size_of_val(self.starts.as_slice());
-        let columns = size_of_val(self.columns.as_slice());
-        self.meter.held + numbers + entries + columns + self.workspace.encoder.memory()
+        let columns = self.columns.len() * (size_of::<ColumnWriter>() + size_of::<Collector>());
+        self.meter.held + numbers + entries + columns + self.sampler.memory() + self.workspace.encoder.memory()
     }
 
     /// Closes the stripe. A stripe without rows is an error.
@@ -162,26 +166,39 @@ impl StripeWriter {
             false => RowNumbers::Permuted(self.row_entries),
         };
         let mut pieces = with_capacity(self.columns.len() + 4)?;
-        let (mut directories, mut filters) = (Vec::new(), Vec::new());
+        let (mut directories, mut statistics, mut filters) = (Vec::new(), Vec::new(), Vec::new());
         let mut entries = with_capacity(self.columns.len())?;
-        for column in self.columns {
+        let keep = (self.starts.len() > MAX_VECTORS_WITHOUT + 1).then(|| self.sampler.conclude());
+        for mut column in self.columns {
+            keep.iter().for_each(|keep| column.thin_out(keep));
             let mut parts = column.into_parts();
-            let filter_blocks = append_filter(&mut parts, &mut filters)?;
-            entries.push(ColumnEntry { filter_blocks, ..encode_directory(&parts, &mut directories)? });
+            let mut entry = encode_directory(&parts, &mut directories)?;
+            entry.filter_blocks = append_filter(&mut parts, &mut filters)?;
+            if let (Some(_), Some(collector)) = (keep, &parts.statistics) {
+                let encoded = collector.encode(parts.column_type, &mut self.workspace, &mut self.meter)?;
+                entry.statistics_len = encoded.len() as u32;
+                reserve(&mut statistics, encoded.len())?;
+                statistics.extend_from_slice(&encoded);
+            }
+            entries.push(entry);
             pieces.push(parts.stored);
         }
         let footer = Footer::new(first_row..=last_row, entries, self.starts, row_numbers)?;
         let encoded = footer.encode()?;
         let summary = summarise(&footer, encoded.len())?;
-        pieces.extend([directories, self.row_blocks, filters, encoded]);
+        pieces.extend([directories, self.row_blocks, statistics, filters, encoded]);
         pieces.retain(|piece| !piece.is_empty());
         Ok(Finished { pieces, summary })
     }
 
     fn close_vector(&mut self) -> Result<()> {
         let rows = self.numbers.len();
+        self.sampler.choose(self.numbers.first().copied().unwrap_or(0), rows);
         for column in &mut self.columns {
-            column.close(rows, &mut self.workspace, &mut self.meter)?;
+            column.close(rows, &mut self.workspace, &mut self.meter, self.sampler.picks())?;
+        }
+        if let Some(keep) = self.sampler.thin_out() {
+            self.columns.iter_mut().for_each(|column| column.thin_out(keep));
         }
         reserve(&mut self.row_entries, 1)?;
         reserve(&mut self.starts, 1)?;
@@ -219,6 +236,8 @@ fn encode_directory(parts: &ColumnParts, directories: &mut Vec<u8>) -> Result<Co
         plain_len: parts.plain_len,
         null_count: parts.null_count,
         directory_checksum: checksum(directories.get(start..).unwrap_or_default()),
+        statistics_offset: 0,
+        statistics_len: 0,
         filter_blocks: 0,
         zone: parts.zone,
     })

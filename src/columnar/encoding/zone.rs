@@ -65,7 +65,7 @@ fn signed_key(value: i64) -> u64 {
 }
 
 /// Positive floats sort like their bits and negative ones the other way round. All NaNs map to the greatest key.
-fn float_key(value: f64) -> u64 {
+pub(super) fn float_key(value: f64) -> u64 {
     if value.is_nan() {
         return u64::MAX;
     }

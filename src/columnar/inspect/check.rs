@@ -45,6 +45,9 @@ pub fn check(store: &Store, described: Described, findings: &mut Vec<Finding>) {
         if let Err(error) = open.check_filter(store, column) {
             found(Some(column), None, error);
         }
+        if let Err(error) = open.statistics(store, column) {
+            found(Some(column), None, error);
+        }
         for vector in 0..directory.entries().len() {
             pgrx::check_for_interrupts!();
             if let Err(error) = read(store, &open, column, vector) {

@@ -1,6 +1,7 @@
 //! Looking into columnar tables: what their stripes hold, and whether all of it can be read.
 
 mod check;
+mod distinct;
 mod salvage;
 mod sql;
 

@@ -1,7 +1,7 @@
 //! SQL functions that look into columnar tables. They are for a table's owner: bounds and errors tell of its contents.
 
 use super::check::{self, Finding};
-use super::{for_each_stripe, open_owned, salvage};
+use super::{distinct, for_each_stripe, open_owned, salvage};
 use crate::columnar::encoding::ColumnDirectory;
 use crate::columnar::reader::column_name;
 use crate::columnar::store::Store;
@@ -55,7 +55,7 @@ fn columnar_stripes(
     TableIterator::new(rows)
 }
 
-/// The columns of each stripe of a columnar table. `encodings` and `compressions` say how many vectors have which.
+/// The columns of each stripe of a columnar table. `distinct_values` is an estimate. `encodings` and `compressions` say how many vectors have which.
 #[pg_extern(volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns from the type")]
 fn columnar_stats(
@@ -68,6 +68,7 @@ fn columnar_stats(
         name!(column_name, String),
         name!(rows, i64),
         name!(nulls, i64),
+        name!(distinct_values, Option<i64>),
         name!(bytes, i64),
         name!(plain_bytes, i64),
         name!(ratio, Option<f64>),
@@ -86,6 +87,7 @@ fn columnar_stats(
                 column_name(store, column),
                 i64::from(described.meta.row_count),
                 i64::from(entry.null_count),
+                distinct::count(store, &open, column).or_raise(),
                 entry.data_len as i64,
                 entry.plain_len as i64,
                 ratio(entry.plain_len, entry.data_len),
@@ -160,7 +162,7 @@ fn columnar_salvage(fcinfo: pg_sys::FunctionCallInfo) -> pgrx::datum::Internal {
 extension_sql!(
     r#"
 COMMENT ON FUNCTION orochi.columnar_stripes(regclass) IS 'stripes of a columnar table: rows, deleted rows, bytes';
-COMMENT ON FUNCTION orochi.columnar_stats(regclass) IS 'columns of the stripes of a columnar table: NULLs, bytes, encodings';
+COMMENT ON FUNCTION orochi.columnar_stats(regclass) IS 'columns of the stripes of a columnar table: NULLs, distinct values, bytes, encodings';
 COMMENT ON FUNCTION orochi.columnar_check(regclass) IS 'reads all stripes of a columnar table and returns what is wrong with them';
 "#,
     name = "columnar_inspect_comments",

@@ -9,6 +9,7 @@ mod kept;
 mod limits;
 mod parts;
 mod round_trip;
+mod statistics;
 mod texts;
 
 use std::rc::Rc;
@@ -117,6 +118,9 @@ pub fn read(
             check(&vector, &table.types[column], entry);
             values.extend((0..vector.len()).map(|index| vector.get(index).map(<[u8]>::to_vec)));
             recycled = vector;
+        }
+        if let Some(found) = read_statistics(&mut source, &footer, column, &mut scratch, &mut decoder)? {
+            statistics::check(&found, &table.types[column], &values);
         }
         table.columns.push(values);
     }
