@@ -119,7 +119,7 @@ pub(super) fn verify(chunk: &[u8]) -> Result<()> {
 
 /// The block of a value, by the high bits of its hash.
 fn block_of(hash: u64, blocks: u32) -> u32 {
-    ((hash >> 32) * u64::from(blocks) >> 32) as u32
+    (((hash >> 32) * u64::from(blocks)) >> 32) as u32
 }
 
 /// A hash that falls into a block.

@@ -22,9 +22,18 @@ pub fn stop_prefetch() {}
 /// From 17 on ANALYZE leaves it to the access method what is read ahead.
 pub fn restore_prefetch() {}
 
-/// Reads blocks of a relation into the buffer pool. A stream combines neighbours into one read, and has several under way where the server
+/// Streams combine reads of neighbouring blocks.
+pub const HAS_READ_STREAMS: bool = true;
+
+/// Reads blocks of a relation into the buffer pool; if the last one is there already, so are the others, most likely. A stream combines neighbours into one read, and has several under way where the server
 /// can.
 pub fn read_blocks(relation: Rel, blocks: &[BlockNumber]) {
+    let Some(last) = blocks.last() else { return };
+    // SAFETY: the relation is open and has the block.
+    let found = unsafe { pg_sys::PrefetchBuffer(relation.raw(), pg_sys::ForkNumber::MAIN_FORKNUM, *last) };
+    if found.recent_buffer != pg_sys::InvalidBuffer as pg_sys::Buffer {
+        return;
+    }
     let mut rest = blocks.iter();
     // SAFETY: the relation is open and has the blocks; the iterator outlives the stream, which is ended here or, after an ERROR, with its
     // memory context.

@@ -1,6 +1,6 @@
 //! PostgreSQL 15 and 16.
 
-use crate::pg::{Rel, read_ahead};
+use crate::pg::Rel;
 use pgrx::pg_sys;
 
 /// Slots have no such operation before 17.
@@ -51,9 +51,9 @@ pub fn restore_prefetch() {
     }
 }
 
-/// Asks the system for blocks of a relation, one by one.
-pub fn read_blocks(relation: Rel, blocks: &[pg_sys::BlockNumber]) {
-    for block in blocks {
-        read_ahead::prefetch(relation, *block);
-    }
-}
+/// Before 17 nothing combines reads. Blocks that follow each other the system reads ahead by itself, and to be asked for each of them costs it
+/// more than it gains.
+pub const HAS_READ_STREAMS: bool = false;
+
+/// Leaves it to the system what is read ahead: see [`HAS_READ_STREAMS`].
+pub fn read_blocks(_relation: Rel, _blocks: &[pg_sys::BlockNumber]) {}
