@@ -53,7 +53,8 @@ unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
         }
         let next = PREVIOUS.get().and_then(|p| p.executor_start).unwrap_or(unguarded::standard_ExecutorStart);
         next(query, flags);
-        if columnar::took_bitmap_scan() {
+        // Not when a scan begins: 17 begins bitmap scans when it has decided about prefetching.
+        if columnar::took_ops() {
             stop_prefetch(query);
         }
     }

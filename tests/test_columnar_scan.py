@@ -247,3 +247,16 @@ def test_update_after_wait(server, database, session):
     assert done[0].rows == [("new", "-1")]
     waiting.close()
     other.close()
+
+
+def test_parallel_bitmap_scans(session):
+    """Leader and workers of a bitmap scan agree that nothing is to be read ahead, in a session's first statement and in the next."""
+    configure(session, {**PARALLEL, "min_parallel_index_scan_size": 0, "enable_seqscan": "off", "enable_indexscan": "off",
+                        "enable_indexonlyscan": "off", "orochi.enable_columnar_scan": "off"})
+    assert perform(session, "CREATE INDEX ON t (id)").error is None
+    sql = f"SELECT count(*), sum(whole) FROM t WHERE id BETWEEN 100 AND {ROWS // 2}"
+    lines = "\n".join(row[0] for row in perform(session, f"EXPLAIN {sql}").rows)
+    assert "Parallel Bitmap Heap Scan" in lines, lines
+    found = [perform(session, sql).rows for _ in range(5)]
+    configure(session, {"enable_seqscan": "on", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": 0})
+    assert found == [perform(session, sql).rows] * 5

@@ -100,7 +100,7 @@ unsafe fn rel(relation: Relation) -> Rel {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn slot_callbacks(_relation: Relation) -> *const TupleTableSlotOps {
-    slot::ops()
+    slot::hand_out_ops()
 }
 
 #[pg_guard]

@@ -41,7 +41,7 @@ mod vacuum;
 pub mod write_buffer;
 
 pub use options::forget as forget_options;
-pub use scan::took_bitmap_scan;
+pub use slot::took_ops;
 pub use storage::ensure_companion;
 
 /// Registers what the access method needs in every backend, and the mover.

@@ -10,7 +10,6 @@ use crate::pg::memory::ContextOwned;
 use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, heap};
 use pgrx::pg_sys;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A scan: core's part, then ours.
@@ -105,16 +104,6 @@ impl Units for Shared {
     }
 }
 
-thread_local! {
-    static BITMAP_SCAN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True once after a bitmap scan of a columnar table was begun.
-#[inline]
-pub fn took_bitmap_scan() -> bool {
-    BITMAP_SCAN.take()
-}
-
 /// Begins a scan.
 ///
 /// # Safety
@@ -126,9 +115,6 @@ pub unsafe fn begin(
     flags: u32,
 ) -> pg_sys::TableScanDesc {
     write_buffer::settle(table);
-    if flags & pg_sys::ScanOptions::SO_TYPE_BITMAPSCAN != 0 {
-        BITMAP_SCAN.set(true);
-    }
     // SAFETY: the caller's promise; the descriptor is zeroed and its fields set before use.
     unsafe {
         let seen = if snapshot.is_null() { Snap::latest() } else { Snap::new(snapshot) };

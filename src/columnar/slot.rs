@@ -11,6 +11,7 @@ use crate::pg::snapshot::Snap;
 use crate::pg::{externs, values};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// Transaction fields of a row that is not held as a heap tuple with its own header.
@@ -59,6 +60,22 @@ pub fn ops() -> *const pg_sys::TupleTableSlotOps {
             Ops(ops)
         })
         .0
+}
+
+thread_local! {
+    static HANDED_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The slot operations, for core.
+pub fn hand_out_ops() -> *const pg_sys::TupleTableSlotOps {
+    HANDED_OUT.set(true);
+    ops()
+}
+
+/// True once after core has asked for the slot operations of a columnar table, as it does for every node that scans one.
+#[inline]
+pub fn took_ops() -> bool {
+    HANDED_OUT.take()
 }
 
 fn is_ours(slot: *mut pg_sys::TupleTableSlot) -> bool {
