@@ -1,10 +1,12 @@
 """A columnar table that was never analyzed is planned for as a heap that was."""
 
 import json
+import random
 
 import pytest
 
 from harness import settings, twins
+from harness.damage import flip, stripe_bytes
 from harness.session import perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="heaps have no statistics of their own")
@@ -251,3 +253,34 @@ def test_distinct_values_are_shown(session):
         expected = {"id": stripe_rows, "few": 7, "nothing": 0}[name]
         assert abs(count - expected) <= expected * 0.2, (name, count, expected)
     assert min(sizes) <= 16 * 1024 < max(sizes), sizes
+
+
+def test_damaged_statistics(make_server):
+    """Nothing but the planner's estimates depends on statistics: queries go on, and columnar_check says what is wrong."""
+    server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off", "orochi.row_store_rows": "0"}, name="damaged_statistics")
+    rng = random.Random(f"{settings.SEED}/damaged_statistics")
+    server.stop()
+    server.run("pg_checksums", "--disable", "-D", server.data)
+    server.start()
+    server.damaged = True
+    server.query("CREATE EXTENSION orochi")
+    server.query("CREATE TABLE t (a text, b text) USING columnar")
+    server.query("INSERT INTO t SELECT md5(i::text), md5((-i)::text) FROM generate_series(1, 60000) i")
+    server.query("CALL orochi.columnar_compact('t')")
+    server.query("VACUUM t")
+    server.query("CHECKPOINT")
+    # Each column has a sample of 32 KB or so in front of the footer, which is at the end.
+    *_, third, second, _last = [place for place in stripe_bytes(server, "t") if place[2] > 8000]
+    server.stop()
+    for place in (third, second):
+        flip(*place, rng)
+    server.start()
+    connection = server.connect()
+    try:
+        assert ask(connection, "SELECT count(*), count(b) FROM t") == [("60000", "60000")]
+        assert rows(connection, "SELECT * FROM t WHERE b = 'x'") < 1000
+        problems = ask(connection, "SELECT column_name, problem FROM orochi.columnar_check('t')")
+        assert problems and all("statistics" in problem for _, problem in problems), problems
+    finally:
+        connection.close()
+    assert not server.disasters()

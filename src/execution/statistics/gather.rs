@@ -131,7 +131,7 @@ struct Gatherer<'a> {
 impl Gatherer<'_> {
     /// Adds a stripe and returns its sampled values with the number that they stand for.
     fn stripe(&mut self, described: &Described) -> Option<(Part, f64)> {
-        let open = stripe::open_described(self.store, *described).ok()?;
+        let open = self.readable(stripe::open_described(self.store, *described))?;
         let rows = f64::from(described.meta.row_count);
         let expected = columns::column_type(self.attribute);
         let Some(entry) = open.footer().columns().get(self.column) else {
@@ -150,15 +150,21 @@ impl Gatherer<'_> {
             let (low, high) = self.gathered.bounds.unwrap_or((i64::MAX, i64::MIN));
             self.gathered.bounds = Some((low.min(bound(zone.min)), high.max(bound(zone.max))));
         }
-        let part = match open.statistics(self.store, self.column) {
-            Ok(Some(found)) => self.stored(found, values),
-            Ok(None) => self.read(&open, &expected, values).unwrap_or_default(),
-            Err(_) => {
-                self.gathered.complete = false;
-                Part::default()
+        let found = open.statistics(self.store, self.column);
+        let part = match self.readable(found)? {
+            Some(found) => self.stored(found, values),
+            None => {
+                let read = self.read(&open, &expected, values);
+                self.readable(read)?
             }
         };
         Some((part, values))
+    }
+
+    /// What could be read; if nothing could, not all values are known.
+    fn readable<T>(&mut self, result: Result<T, OrochiError>) -> Option<T> {
+        self.gathered.complete &= result.is_ok();
+        result.ok()
     }
 
     /// Of a stripe that was written before the column was added all rows have the same value.
