@@ -5,7 +5,7 @@ import random
 import pytest
 
 from harness import settings
-from harness.damage import flip, stripe_bytes
+from harness.damage import flip, stripe_bytes, without_checksums
 from harness.session import perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="only columnar tables have stripes")
@@ -70,12 +70,7 @@ def test_flipped_bytes(make_server):
     """A byte that has changed on disk is noticed wherever it lies, by name, or has no effect; what is around it can be salvaged."""
     server = make_server(config=CONFIG, name="flips")
     rng = random.Random(f"{settings.SEED}/flips")
-    # Core's checksums would find everything first.
-    server.stop()
-    server.run("pg_checksums", "--disable", "-D", server.data)
-    server.start()
-    server.damaged = True
-    server.query("CREATE EXTENSION orochi")
+    without_checksums(server)
     server.query(f"CREATE TABLE source AS {SOURCE}")
     expected = server.query(CONTENTS.format("source"))
     noticed = 0

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from harness import settings, twins
-from harness.damage import flip, stripe_bytes
+from harness.damage import flip, stripe_bytes, without_checksums
 from harness.session import perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="heaps have no statistics of their own")
@@ -259,11 +259,7 @@ def test_damaged_statistics(make_server):
     """Nothing but the planner's estimates depends on statistics: queries go on, and columnar_check says what is wrong."""
     server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off", "orochi.row_store_rows": "0"}, name="damaged_statistics")
     rng = random.Random(f"{settings.SEED}/damaged_statistics")
-    server.stop()
-    server.run("pg_checksums", "--disable", "-D", server.data)
-    server.start()
-    server.damaged = True
-    server.query("CREATE EXTENSION orochi")
+    without_checksums(server)
     server.query("CREATE TABLE t (a text, b text) USING columnar")
     server.query("INSERT INTO t SELECT md5(i::text), md5((-i)::text) FROM generate_series(1, 60000) i")
     server.query("CALL orochi.columnar_compact('t')")

@@ -43,3 +43,12 @@ def flip(file, offset, length, rng):
         target.seek(at)
         target.write(bytes([new]))
     return f"byte {at} of {file.name}: {old} became {new}"
+
+
+def without_checksums(server):
+    """Takes core's checksums, which would find everything first, from a server that is going to be damaged, and installs the extension."""
+    server.stop()
+    server.run("pg_checksums", "--disable", "-D", server.data)
+    server.start()
+    server.damaged = True
+    server.query("CREATE EXTENSION orochi")
