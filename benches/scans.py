@@ -123,7 +123,7 @@ def main():
         for side in SIDES:
             server.query(f"CREATE SCHEMA {side}")
         if arguments.only != "TSBS":
-            bars.check("COPY of TPC-H", copy_tpch(server, cache, arguments.scale, settings.size(1, 2)), 1.25)
+            bars.check("COPY of TPC-H", copy_tpch(server, cache, arguments.scale, settings.size(2, 4)), 1.25)
             for side in SIDES:
                 server.query(f"VACUUM ANALYZE {side}.lineitem")
             for name, (most, query) in TPCH.items():

@@ -288,7 +288,7 @@ unsafe extern "C-unwind" fn tuple_insert(
     _bulk: *mut BulkInsertStateData,
 ) {
     // SAFETY: core's arguments.
-    unsafe { insert::insert(rel(relation), slot, cid) }
+    unsafe { insert::insert(rel(relation), &[slot], cid) }
 }
 
 #[pg_guard]
@@ -331,9 +331,7 @@ unsafe extern "C-unwind" fn multi_insert(
     // SAFETY: core's arguments.
     unsafe {
         let table = rel(relation);
-        for i in 0..count as usize {
-            insert::insert(table, *slots.add(i), cid);
-        }
+        insert::insert(table, std::slice::from_raw_parts(slots, count as usize), cid);
     }
 }
 

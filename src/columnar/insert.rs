@@ -41,8 +41,16 @@ pub fn forget_progress() {
     PROGRESS.with_borrow_mut(HashMap::clear);
 }
 
-/// Counts a row and decides whether it goes through a buffer; returns the number of stripes written so far if so.
-fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
+/// Where the next rows of a statement go.
+enum Route {
+    /// As many of them go to the row store.
+    RowStore(usize),
+    /// They go through a buffer; so many stripes were written so far.
+    Buffer(usize),
+}
+
+/// Decides about the next rows of a statement, of which there are `count`.
+fn route(table: Rel, cid: pg_sys::CommandId, count: usize) -> Route {
     transaction::touch();
     // SAFETY: an INSERT runs inside a transaction.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
@@ -52,11 +60,16 @@ fn through_buffer(table: Rel, cid: pg_sys::CommandId) -> Option<usize> {
         if progress.cid != cid || progress.subtransaction != subtransaction {
             *progress = fresh();
         }
-        progress.rows += 1;
-        if progress.rows <= settings::row_store_rows() {
-            return None;
+        let room = settings::row_store_rows().saturating_sub(progress.rows).min(count);
+        progress.rows += count;
+        if room > 0 {
+            progress.rows -= count - room;
+            return Route::RowStore(room);
         }
-        progress.may_buffer.get_or_insert_with(|| may_buffer(table)).then_some(progress.stripes)
+        match *progress.may_buffer.get_or_insert_with(|| may_buffer(table)) {
+            true => Route::Buffer(progress.stripes),
+            false => Route::RowStore(count),
+        }
     })
 }
 
@@ -97,24 +110,34 @@ fn needs_values_at_once(table: Rel) -> bool {
     })
 }
 
-/// Inserts the row in a slot and sets the slot's TID.
+/// Inserts the rows in some slots and sets the slots' TIDs.
 ///
 /// # Safety
-/// `slot` must be a non-empty slot of the table's row type.
-pub unsafe fn insert(table: Rel, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let row = match through_buffer(table, cid) {
-            Some(stripes) => {
-                let pushed = write_buffer::push(table, slot, cid, stripes);
-                if pushed.closed {
-                    count_stripe(table);
+/// The slots must be non-empty slots of the table's row type.
+pub unsafe fn insert(table: Rel, slots: &[*mut pg_sys::TupleTableSlot], cid: pg_sys::CommandId) {
+    let mut rest = slots;
+    while !rest.is_empty() {
+        // SAFETY: the caller's promise.
+        let taken = unsafe {
+            match route(table, cid, rest.len()) {
+                Route::RowStore(count) => {
+                    for slot in rest.iter().take(count) {
+                        let row = into_row_store(table, *slot, cid, First::Insert);
+                        finish(table, &[*slot], row, cid);
+                    }
+                    count
                 }
-                pushed.row
+                Route::Buffer(stripes) => {
+                    let pushed = write_buffer::push(table, rest, cid, stripes);
+                    if pushed.closed {
+                        count_stripe(table);
+                    }
+                    finish(table, rest.get(..pushed.count).unwrap_or_default(), pushed.first, cid);
+                    pushed.count
+                }
             }
-            None => into_row_store(table, slot, cid, First::Insert),
         };
-        finish(table, slot, row, cid);
+        rest = rest.get(taken..).unwrap_or_default();
     }
 }
 
@@ -126,7 +149,7 @@ pub unsafe fn insert_speculative(table: Rel, slot: *mut pg_sys::TupleTableSlot, 
     // SAFETY: the caller's promise.
     unsafe {
         let row = into_row_store(table, slot, cid, First::Speculate(token));
-        finish(table, slot, row, cid);
+        finish(table, &[slot], row, cid);
     }
 }
 
@@ -148,16 +171,20 @@ unsafe fn into_row_store(
     number
 }
 
+/// Tells the slots where their rows are, whose numbers begin with `first`, and others that there are rows.
+///
 /// # Safety
 /// As for [`insert`].
-unsafe fn finish(table: Rel, slot: *mut pg_sys::TupleTableSlot, row: RowNumber, cid: pg_sys::CommandId) {
+unsafe fn finish(table: Rel, slots: &[*mut pg_sys::TupleTableSlot], first: RowNumber, cid: pg_sys::CommandId) {
     // SAFETY: the caller's promise.
     unsafe {
-        (*slot).tts_tid = tid::to_tid(row);
-        (*slot).tts_tableOid = table.oid();
         let xmin = pg_sys::GetCurrentTransactionId();
-        slot::set_system(slot, System { xmin, xmax: pg_sys::InvalidTransactionId, cid });
-        pg_sys::pgstat_count_heap_insert(table.raw(), 1);
+        for (slot, row) in slots.iter().zip(first.0..) {
+            (**slot).tts_tid = tid::to_tid(RowNumber(row));
+            (**slot).tts_tableOid = table.oid();
+            slot::set_system(*slot, System { xmin, xmax: pg_sys::InvalidTransactionId, cid });
+        }
+        pg_sys::pgstat_count_heap_insert(table.raw(), slots.len() as i64);
         heap::check_serializable_write(table, None);
     }
 }

@@ -1,29 +1,21 @@
 //! The values of a slot on their way into a stripe.
 
-use super::encoding::{ColumnType, Physical, Value};
+use super::encoding::{ColumnType, MAX_SHORT_CONTENT, Physical, Value};
 use crate::pg::values;
 use pgrx::pg_sys;
 
-/// Where the bytes of one value are.
-#[derive(Clone, Copy)]
-enum Source {
-    Null,
-    Word(u64),
-    Bytes(*const u8, usize),
-    Scratch(usize, usize),
+/// Hands out the values of one row at a time.
+pub struct RowValues {
+    columns: Vec<Column>,
+    /// Copies of values that were stored out of line.
+    fetched: Vec<*mut pg_sys::varlena>,
 }
 
-/// Longest content that a one-byte header can announce.
-const MAX_SHORT: usize = 126;
-
-/// Collects the values of one row at a time. Buffers are reused.
-pub struct RowValues {
-    types: Vec<ColumnType>,
-    may_shorten: Vec<bool>,
-    by_value: Vec<bool>,
-    sources: Vec<Source>,
-    scratch: Vec<u8>,
-    fetched: Vec<*mut pg_sys::varlena>,
+#[derive(Clone, Copy)]
+struct Column {
+    physical: Physical,
+    by_value: bool,
+    may_shorten: bool,
 }
 
 impl RowValues {
@@ -31,63 +23,60 @@ impl RowValues {
     ///
     /// # Safety
     /// `desc` must be valid.
-    pub unsafe fn new(desc: pg_sys::TupleDesc, types: Vec<ColumnType>) -> Self {
+    pub unsafe fn new(desc: pg_sys::TupleDesc, types: &[ColumnType]) -> Self {
         // SAFETY: the caller's promise.
-        let may_shorten =
-            unsafe { values::attributes(desc) }.iter().map(|a| a.attlen == -1 && a.attstorage as u8 != b'p').collect();
-        // SAFETY: as above.
-        let by_value = unsafe { values::attributes(desc) }.iter().map(|a| a.attbyval).collect();
-        Self { types, may_shorten, by_value, sources: Vec::new(), scratch: Vec::new(), fetched: Vec::new() }
+        let attributes = unsafe { values::attributes(desc) };
+        let columns = attributes.iter().zip(types).map(|(attribute, column_type)| Column {
+            physical: column_type.physical,
+            by_value: attribute.attbyval,
+            may_shorten: attribute.attlen == -1 && attribute.attstorage as u8 != b'p',
+        });
+        Self { columns: columns.collect(), fetched: Vec::new() }
     }
 
-    /// Reads all values of a slot.
+    /// Makes all values of a slot available to [`RowValues::get`].
     ///
     /// # Safety
-    /// `slot` must be non-empty, of the row type that the reader was made for, and stay as it is until the values are used.
-    pub unsafe fn load(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        self.release();
-        self.sources.clear();
-        self.scratch.clear();
-        // SAFETY: the caller's promise; the slot has as many values as there are types.
-        unsafe {
-            let count = self.types.len();
-            values::fetch_columns(slot, count);
-            for column in 0..count {
-                let source = if *(*slot).tts_isnull.add(column) {
-                    Source::Null
-                } else {
-                    self.source(column, *(*slot).tts_values.add(column))
-                };
-                self.sources.push(source);
-            }
-        }
+    /// `slot` must be non-empty and of the row type that this was made for.
+    #[inline]
+    pub unsafe fn load(&self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the caller's promise; the slot has as many values as there are columns.
+        unsafe { values::fetch_columns(slot, self.columns.len()) }
     }
 
+    /// Value of a column of a loaded slot. What was stored out of line is valid until [`RowValues::release`].
+    ///
     /// # Safety
-    /// `datum` must be a value of the column.
-    unsafe fn source(&mut self, column: usize, datum: pg_sys::Datum) -> Source {
+    /// The slot must be loaded, and stay as it is while the value is used.
+    #[inline(always)]
+    pub unsafe fn get<'a>(&mut self, slot: *mut pg_sys::TupleTableSlot, index: usize) -> Value<'a> {
+        let Some(column) = self.columns.get(index).copied() else { return Value::Null };
         // SAFETY: the caller's promise.
         unsafe {
-            match self.types[column].physical {
-                Physical::Fixed { .. } if self.by_value[column] => Source::Word(datum.value() as u64),
+            if *(*slot).tts_isnull.add(index) {
+                return Value::Null;
+            }
+            let datum = *(*slot).tts_values.add(index);
+            match column.physical {
+                Physical::Fixed { .. } if column.by_value => Value::Word(datum.value() as u64),
                 Physical::Fixed { len: len @ (1 | 2 | 4 | 8) } => {
                     let mut word = [0u8; 8];
                     std::ptr::copy_nonoverlapping(datum.cast_mut_ptr::<u8>(), word.as_mut_ptr(), usize::from(len));
-                    Source::Word(u64::from_le_bytes(word))
+                    Value::Word(u64::from_le_bytes(word))
                 }
-                Physical::Fixed { len } => Source::Bytes(datum.cast_mut_ptr::<u8>(), usize::from(len)),
-                Physical::CString => {
-                    let bytes = values::pointed_bytes(datum, -2);
-                    Source::Bytes(bytes.as_ptr(), bytes.len())
+                Physical::Fixed { len } => {
+                    Value::Bytes(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), usize::from(len)))
                 }
-                Physical::Varlena { .. } => self.varlena(column, datum.cast_mut_ptr()),
+                Physical::CString => Value::Bytes(values::pointed_bytes(datum, -2)),
+                Physical::Varlena { .. } => self.varlena(datum.cast_mut_ptr(), column.may_shorten),
             }
         }
     }
 
     /// # Safety
-    /// `ptr` must be a valid varlena, wherever it is stored.
-    unsafe fn varlena(&mut self, column: usize, mut ptr: *mut pg_sys::varlena) -> Source {
+    /// `ptr` must be a valid varlena, wherever it is stored, and stay so while the value is used.
+    #[inline(always)]
+    unsafe fn varlena<'a>(&mut self, mut ptr: *mut pg_sys::varlena, may_shorten: bool) -> Value<'a> {
         // SAFETY: the caller's promise; a fetched copy is freed in `release`.
         unsafe {
             if pgrx::varatt_is_1b_e(ptr) {
@@ -95,30 +84,15 @@ impl RowValues {
                 self.fetched.push(ptr);
             }
             let len = pgrx::varsize_any(ptr);
-            let content = len.saturating_sub(4);
-            if self.may_shorten[column] && pgrx::varatt_is_4b_u(ptr) && content <= MAX_SHORT {
-                let start = self.scratch.len();
-                self.scratch.push(((content as u8 + 1) << 1) | 1);
-                self.scratch.extend_from_slice(std::slice::from_raw_parts(ptr.cast::<u8>().add(4), content));
-                return Source::Scratch(start, content + 1);
+            if may_shorten && pgrx::varatt_is_4b_u(ptr) && len <= MAX_SHORT_CONTENT + 4 {
+                return Value::Short(std::slice::from_raw_parts(ptr.cast::<u8>().add(4), len.saturating_sub(4)));
             }
-            Source::Bytes(ptr.cast(), len)
-        }
-    }
-
-    /// Value of a column of the loaded row.
-    #[inline]
-    pub fn get(&self, column: usize) -> Value<'_> {
-        match self.sources[column] {
-            Source::Null => Value::Null,
-            Source::Word(word) => Value::Word(word),
-            // SAFETY: `load` was promised that the slot stays as it is.
-            Source::Bytes(ptr, len) => Value::Bytes(unsafe { std::slice::from_raw_parts(ptr, len) }),
-            Source::Scratch(start, len) => Value::Bytes(&self.scratch[start..start + len]),
+            Value::Bytes(std::slice::from_raw_parts(ptr.cast(), len))
         }
     }
 
     /// Frees fetched copies of out-of-line values.
+    #[inline]
     pub fn release(&mut self) {
         for ptr in self.fetched.drain(..) {
             // SAFETY: detoast_external_attr returned a palloc'd copy.

@@ -6,7 +6,7 @@ use super::reader;
 use super::store::Store;
 use super::tid;
 use crate::pg::error::OrRaise;
-use crate::pg::owned_values::own_values;
+use crate::pg::owned_values::OwnedValues;
 use crate::pg::snapshot::Snap;
 use crate::pg::{externs, values};
 use pgrx::pg_sys;
@@ -29,8 +29,8 @@ pub struct System {
 #[repr(C)]
 struct ColumnarSlot {
     base: pg_sys::HeapTupleTableSlot,
-    /// Memory of the slot's that its values point to, if it is materialized without a tuple.
-    owned: *mut u8,
+    /// Where its values are if it is materialized without a tuple.
+    owned: OwnedValues,
     has_system: bool,
     system: System,
 }
@@ -51,6 +51,7 @@ pub fn ops() -> *const pg_sys::TupleTableSlotOps {
             let mut ops = unsafe { pg_sys::TTSOpsHeapTuple };
             ops.base_slot_size = size_of::<ColumnarSlot>();
             ops.clear = Some(clear);
+            ops.release = Some(release);
             ops.getsysattr = Some(get_system_attribute);
             ops.copyslot = Some(copy_slot);
             ops.materialize = Some(materialize_slot);
@@ -89,14 +90,17 @@ unsafe extern "C-unwind" fn clear(slot: *mut pg_sys::TupleTableSlot) {
     unsafe {
         let ours = slot.cast::<ColumnarSlot>();
         (*ours).has_system = false;
-        if !(*ours).owned.is_null() {
-            pg_sys::pfree((*ours).owned.cast());
-            (*ours).owned = std::ptr::null_mut();
-        }
+        (*ours).owned.release();
         if let Some(base) = pg_sys::TTSOpsHeapTuple.clear {
             base(slot);
         }
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn release(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: called by core with one of our slots, which it has cleared.
+    unsafe { (*slot.cast::<ColumnarSlot>()).owned.free() }
 }
 
 /// Makes the heap tuple of a slot that holds values, with the row's TID, which core's functions leave out.
@@ -125,9 +129,7 @@ unsafe extern "C-unwind" fn materialize_slot(slot: *mut pg_sys::TupleTableSlot) 
     unsafe {
         let ours = slot.cast::<ColumnarSlot>();
         if (*ours).base.tuple.is_null() {
-            let owned = if (*ours).owned.is_null() { own_values(slot) } else { Some((*ours).owned) };
-            if let Some(owned) = owned {
-                (*ours).owned = owned;
+            if (*ours).owned.is_in_use() || (*ours).owned.take(slot) {
                 return;
             }
         }
@@ -254,7 +256,7 @@ pub unsafe fn begin_virtual(slot: *mut pg_sys::TupleTableSlot) {
     unsafe {
         let owns = |slot: *mut pg_sys::TupleTableSlot| {
             u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE != 0
-                || !(*slot.cast::<ColumnarSlot>()).owned.is_null()
+                || (*slot.cast::<ColumnarSlot>()).owned.is_in_use()
         };
         let holds = if is_ours(slot) { owns(slot) } else { !is_idle_virtual(slot) };
         if holds {

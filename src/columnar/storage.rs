@@ -155,7 +155,7 @@ pub unsafe fn rewrite(old: Rel, new: Rel, index: pg_sys::Relation) -> f64 {
         // SAFETY: the slot holds a row; both tables have the same row type.
         unsafe {
             complete(slot.raw(), whole.raw());
-            insert::insert(new, whole.raw(), cid);
+            insert::insert(new, &[whole.raw()], cid);
         }
         rows += 1.0;
     };

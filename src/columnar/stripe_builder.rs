@@ -25,7 +25,7 @@ impl StripeBuilder {
         let types = unsafe { columns::column_types(table.desc()) };
         let writer = StripeWriter::new(&types, options.compression(), limits)?.with_filters(&ordering::filtered(table));
         // SAFETY: as above.
-        let values = unsafe { RowValues::new(table.desc(), types) };
+        let values = unsafe { RowValues::new(table.desc(), &types) };
         let keys = ordering::sort_keys(table);
         // Memory is bounded by the rows that are put in, so the sort itself never has to make room.
         let sorter = (!keys.is_empty()).then(|| RowSorter::new(table, &keys, limits.stripe_bytes.saturating_mul(4)));
@@ -109,9 +109,11 @@ unsafe fn write(
     number: u64,
     slot: *mut pg_sys::TupleTableSlot,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe { values.load(slot) };
-    let pushed = writer.push_row(number, |column| values.get(column));
+    // SAFETY: the caller's promise; the writer is done with a row's values before they are released.
+    let pushed = unsafe {
+        values.load(slot);
+        writer.push_row(number, |column| values.get(slot, column))
+    };
     values.release();
     pushed
 }

@@ -23,7 +23,7 @@ use std::rc::Rc;
 /// Virtual blocks of the first reservations of a statement; later ones hold a whole stripe.
 const FIRST_RESERVATIONS: [u32; 2] = [16, 64];
 /// Rows between two looks at the memory budget.
-const BUDGET_EVERY: u32 = 64;
+const BUDGET_EVERY: usize = 64;
 
 enum Content {
     Filling(Box<StripeBuilder>),
@@ -73,13 +73,14 @@ pub fn writer_error(table: Rel, error: &EncodingError) -> OrochiError {
     }
 }
 
-/// Appends the row in a slot and returns its number. `stripes_before` says how many stripes the statement has written to the table.
+/// Appends rows until their stripe is complete, some at a time. `stripes_before` says how many stripes the statement has written to the
+/// table.
 ///
 /// # Safety
-/// `slot` must be a non-empty slot of the table's row type.
+/// `slots` must be non-empty slots of the table's row type, and one at least.
 pub unsafe fn push(
     table: Rel,
-    slot: *mut pg_sys::TupleTableSlot,
+    slots: &[*mut pg_sys::TupleTableSlot],
     cid: pg_sys::CommandId,
     stripes_before: usize,
 ) -> Pushed {
@@ -92,20 +93,22 @@ pub unsafe fn push(
     });
     let position = position.unwrap_or_else(|| begin(table, cid, owner, stripes_before));
     // SAFETY: the caller's promise.
-    let (row, full, rows) = unsafe { append(table, position, slot) };
-    if full {
+    let (pushed, rows) = unsafe { append(table, position, slots) };
+    if pushed.closed {
         flush_at(position, table);
-    } else if rows % BUDGET_EVERY == 0 {
+    } else if rows as usize % BUDGET_EVERY < pushed.count {
         keep_budget();
     }
-    Pushed { row, closed: full }
+    pushed
 }
 
-/// What became of an appended row.
+/// What became of appended rows.
 pub struct Pushed {
-    /// Its number.
-    pub row: RowNumber,
-    /// Whether its stripe is complete.
+    /// The number of the first; the others follow.
+    pub first: RowNumber,
+    /// How many rows were appended.
+    pub count: usize,
+    /// Whether their stripe is complete.
     pub closed: bool,
 }
 
@@ -142,26 +145,31 @@ fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, st
     })
 }
 
+/// Appends rows up to the next look at the budget; also says how many the stripe has.
+///
 /// # Safety
 /// As for [`push`].
-unsafe fn append(table: Rel, position: usize, slot: *mut pg_sys::TupleTableSlot) -> (RowNumber, bool, u32) {
+unsafe fn append(table: Rel, position: usize, slots: &[*mut pg_sys::TupleTableSlot]) -> (Pushed, u32) {
     let outcome = BUFFERS.with_borrow_mut(|buffers| {
         let buffer = &mut buffers[position];
-        let row = buffer.next;
-        let Content::Filling(builder) = &mut buffer.content else { return Ok((row, true, 0)) };
-        // SAFETY: the caller's promise.
-        if let Err(error) = unsafe { builder.push(row, slot) } {
-            buffer.content = Content::Failed;
-            return Err(error);
+        let mut pushed = Pushed { first: RowNumber(buffer.next), count: 0, closed: true };
+        let Content::Filling(builder) = &mut buffer.content else { return Ok((pushed, 0)) };
+        for slot in slots.iter().take(BUDGET_EVERY) {
+            // SAFETY: the caller's promise.
+            if let Err(error) = unsafe { builder.push(buffer.next, *slot) } {
+                buffer.content = Content::Failed;
+                return Err(error);
+            }
+            pushed.count += 1;
+            pushed.closed = buffer.next == buffer.last || builder.should_flush(buffer.row_limit);
+            buffer.next += 1;
+            if pushed.closed {
+                break;
+            }
         }
-        buffer.next += 1;
-        let full = row == buffer.last || builder.should_flush(buffer.row_limit);
-        Ok((row, full, builder.rows()))
+        Ok((pushed, builder.rows()))
     });
-    match outcome {
-        Ok((row, full, rows)) => (RowNumber(row), full, rows),
-        Err(error) => writer_error(table, &error).raise(),
-    }
+    outcome.unwrap_or_else(|error| writer_error(table, &error).raise())
 }
 
 /// Writes the largest buffers of this subtransaction while all buffers together exceed the budget.

@@ -6,7 +6,7 @@ use super::directory::VectorEntry;
 use super::encode::{Source, VectorEncoder};
 use super::patience::Habits;
 use super::statistics::Collector;
-use super::types::{ColumnType, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
+use super::types::{ColumnType, MAX_SHORT_CONTENT, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Physical, Value, stride};
 use super::values::varlena_len;
 use super::zone::Zone;
 use super::{EncodingError, Result};
@@ -131,7 +131,9 @@ impl ColumnWriter {
             (Physical::Fixed { len: 4 }, Value::Word(word)) => self.push_array((word as u32).to_le_bytes(), meter),
             (Physical::Fixed { len: 2 }, Value::Word(word)) => self.push_array((word as u16).to_le_bytes(), meter),
             (Physical::Fixed { len: 1 }, Value::Word(word)) => self.push_array([word as u8], meter),
+            (Physical::Varlena { .. }, Value::Short(content)) => self.push_short(column, content, meter),
             (_, Value::Bytes(bytes)) => self.push_bytes(column, bytes, meter),
+            (_, Value::Short(_)) => Err(invalid(column, "a varlena is no value of this type")),
             (_, Value::Word(_)) => Err(invalid(column, "a word is no value of this type")),
         }
     }
@@ -172,6 +174,18 @@ impl ColumnWriter {
                 self.push_end(meter)
             }
         }
+    }
+
+    #[inline(always)]
+    fn push_short(&mut self, column: usize, content: &[u8], meter: &mut Meter) -> Result<()> {
+        if content.len() > MAX_SHORT_CONTENT {
+            return Err(invalid(column, "it is too long for a header of one byte"));
+        }
+        meter.reserve(&mut self.data, 1 + content.len())?;
+        self.data.push(((content.len() as u8 + 1) << 1) | 1);
+        self.data.extend_from_slice(content);
+        meter.pending += 1 + content.len();
+        self.push_end(meter)
     }
 
     /// Bytes of padding that a value needs in front of it, if it is one of the column's type.

@@ -4,6 +4,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::bytes::{Cursor, put_varint, reserve};
 use super::frame::{self, Frame};
+use super::sketch::mix;
 use super::types::MAX_VECTOR_ROWS;
 use super::{EncodingError, Result};
 
@@ -41,7 +42,7 @@ impl Dictionary {
                 self.codes.push(last);
                 continue;
             };
-            let hash = xxh3_64(bytes);
+            let hash = hash(bytes);
             let mut slot = hash as usize % SLOTS;
             loop {
                 let code = slots[slot];
@@ -86,6 +87,21 @@ impl Dictionary {
     pub fn codes_len(&self) -> usize {
         Frame::of(&self.codes).len
     }
+}
+
+/// A hash of a value. Most are short.
+#[inline]
+fn hash(value: &[u8]) -> u64 {
+    let word = match (value.first_chunk(), value.last_chunk(), value) {
+        (Some(first), Some(last), [.., _]) if value.len() <= 8 => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        (_, _, [first, .., last]) if value.len() < 4 => {
+            u64::from(*first) | u64::from(*last) << 8 | u64::from(value[value.len() / 2]) << 16
+        }
+        _ => return xxh3_64(value),
+    };
+    mix(word ^ (value.len() as u64) << 60)
 }
 
 /// Reads what [`Dictionary::encode`] wrote: a code for each place of `codes`. Returns the number of values, which no code reaches.

@@ -34,7 +34,13 @@ impl<'a> Source<'a> {
 
     /// All values but NULLs.
     pub fn values(&self) -> impl Iterator<Item = &'a [u8]> {
-        (0..self.rows).filter_map(|row| self.value(row))
+        self.all().flatten()
+    }
+
+    /// The values of all rows, `None` for a NULL.
+    #[inline]
+    pub fn all(&self) -> Rows<'a> {
+        Rows { source: *self, row: 0, end: 0 }
     }
 
     /// A value, `None` if it is NULL.
@@ -49,6 +55,38 @@ impl<'a> Source<'a> {
             Physical::Varlena { align } => skip_padding(self.data, before(), align)..*self.ends.get(row)? as usize,
         };
         self.data.get(range)
+    }
+}
+
+/// Goes through the values of a vector.
+pub(super) struct Rows<'a> {
+    source: Source<'a>,
+    row: usize,
+    /// Where the value before ends, of a variable length.
+    end: usize,
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Option<&'a [u8]>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Rows { source, row, end } = self;
+        if *row >= source.rows {
+            return None;
+        }
+        let range = match source.column.physical {
+            Physical::Fixed { len } => *row * stride(len)..*row * stride(len) + usize::from(len),
+            Physical::CString => *end..*source.ends.get(*row)? as usize,
+            Physical::Varlena { align } => skip_padding(source.data, *end, align)..*source.ends.get(*row)? as usize,
+        };
+        let is_null = source.is_null(*row);
+        *row += 1;
+        if is_null {
+            return Some(None);
+        }
+        *end = range.end;
+        Some(source.data.get(range))
     }
 }
 
@@ -182,7 +220,7 @@ impl VectorEncoder {
             Encoding::Plain | Encoding::Fsst | Encoding::Alp | Encoding::AlpRd => match source.column.order {
                 Order::Float8 => sketch.add_floats(each(source, f64::from_le_bytes)),
                 Order::Float4 => sketch.add_floats(each(source, |bytes| f32::from_le_bytes(bytes).into())),
-                _ => (0..source.rows).filter_map(|row| source.value(row)).for_each(add),
+                _ => source.values().for_each(add),
             },
         }
     }
@@ -204,13 +242,13 @@ impl VectorEncoder {
     fn append_decimals(&mut self, source: &Source<'_>) -> Result<Option<Zone>> {
         self.integers.clear();
         reserve(&mut self.integers, source.rows)?;
-        let Some(first) = (0..source.rows).find_map(|row| source.value(row)).and_then(Decimal::parse) else {
+        let Some(first) = source.values().next().and_then(Decimal::parse) else {
             return Ok(None);
         };
         let mut last = first.value;
         let mut unit = first.scale;
-        for row in 0..source.rows {
-            if let Some(bytes) = source.value(row) {
+        for value in source.all() {
+            if let Some(bytes) = value {
                 match Decimal::parse(bytes) {
                     Some(decimal) if decimal.scale == first.scale => last = decimal.value,
                     _ => return Ok(None),

@@ -77,15 +77,24 @@ impl Frame {
         reserve(&mut sorted, values.len()).ok()?;
         sorted.extend_from_slice(values);
         sorted.sort_unstable();
-        let frames = (middle.saturating_sub(1)..other.width.min(middle + 4)).map(|width| Self::densest(&sorted, width));
-        frames.min_by_key(|frame| frame.len).filter(|frame| frame.len < other.len)
+        let mut best: Option<Frame> = None;
+        for width in middle.saturating_sub(1)..other.width.min(middle + 4) {
+            let frame = Self::densest(&sorted, width);
+            // Wider ones have fewer patches; once they take more bytes nevertheless the rest will, too.
+            if best.is_some_and(|best| best.len <= frame.len) {
+                break;
+            }
+            best = Some(frame);
+        }
+        best.filter(|frame| frame.len < other.len)
     }
 
     /// The frame of a width that covers the most of some sorted values.
     fn densest(sorted: &[i64], width: u8) -> Frame {
         let (mut end, mut covered, mut base) = (0, 0, 0);
+        let most = u64::MAX.checked_shr(u32::from(MAX_WIDTH - width)).unwrap_or(0);
         for (start, first) in sorted.iter().enumerate() {
-            while sorted.get(end).is_some_and(|last| width_of(last.wrapping_sub(*first) as u64) <= width) {
+            while sorted.get(end).is_some_and(|last| last.wrapping_sub(*first) as u64 <= most) {
                 end += 1;
             }
             if end - start > covered {

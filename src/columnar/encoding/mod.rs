@@ -65,7 +65,9 @@ pub use row_numbers::{Permutation, RowBlock};
 pub use selection::{Selection, Test};
 pub use sketch::Sketch;
 pub use statistics::{ColumnStatistics, MAX_VECTORS_WITHOUT};
-pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value};
+pub use types::{
+    ColumnType, Compression, Limits, MAX_SHORT_CONTENT, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value,
+};
 #[cfg(test)]
 pub use vector::Nulls;
 pub use vector::Vector;

@@ -164,7 +164,12 @@ pub enum Value<'a> {
     Word(u64),
     /// All bytes of the value: of a fixed length, with its header, or with its NUL.
     Bytes(&'a [u8]),
+    /// A varlena's content of at most [`MAX_SHORT_CONTENT`] bytes, to be stored with a header of one byte.
+    Short(&'a [u8]),
 }
+
+/// Longest content that a header of one byte can announce.
+pub const MAX_SHORT_CONTENT: usize = 126;
 
 /// What to compress vectors with. A vector that does not shrink is stored as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

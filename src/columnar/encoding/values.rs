@@ -17,6 +17,7 @@ pub(super) fn varlena_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// What follows the header of a variable-length value that PostgreSQL has not compressed.
+#[inline]
 pub(super) fn varlena_content(value: &[u8]) -> Option<&[u8]> {
     match *value.first()? {
         0x01 => None,

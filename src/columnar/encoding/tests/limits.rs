@@ -9,7 +9,8 @@ fn writer(column: ColumnType) -> StripeWriter {
 #[test]
 fn values_that_do_not_fit_their_type_are_refused() {
     let cstring = ColumnType { physical: Physical::CString, order: Order::None };
-    let cases: [(ColumnType, Value); 10] = [
+    let long = [7; MAX_SHORT_CONTENT + 1];
+    let cases: [(ColumnType, Value); 13] = [
         (ColumnType::fixed(4, Order::Signed), Value::Bytes(&[0; 3])),
         (ColumnType::fixed(6, Order::None), Value::Word(1)),
         (ColumnType::varlena(4, Order::None), Value::Word(1)),
@@ -20,6 +21,9 @@ fn values_that_do_not_fit_their_type_are_refused() {
         (ColumnType::varlena(4, Order::None), Value::Bytes(&[8, 0, 0, 0])),
         (cstring, Value::Bytes(b"abc")),
         (cstring, Value::Bytes(b"")),
+        (cstring, Value::Short(b"abc")),
+        (ColumnType::fixed(4, Order::Signed), Value::Short(&[0; 4])),
+        (ColumnType::varlena(4, Order::None), Value::Short(&long)),
     ];
     for (column, value) in cases {
         let mut writer = writer(column);
@@ -107,4 +111,20 @@ fn nothing_is_stored_for_nulls() {
     );
     let vector = vector.unwrap();
     assert_eq!((vector.nulls(), vector.fixed(), vector.get(3)), (Nulls::All, None, None));
+}
+
+#[test]
+fn short_contents_are_stored_like_values_with_short_headers() {
+    let contents: Vec<Vec<u8>> = (0..=MAX_SHORT_CONTENT).map(|len| vec![len as u8; len]).collect();
+    let stripe = |short: bool| {
+        let mut writer = writer(ColumnType::varlena(4, Order::None));
+        for (row, content) in contents.iter().enumerate() {
+            let value = [&[(content.len() as u8 + 1) << 1 | 1][..], content].concat();
+            let pushed =
+                writer.push_row(row as u64, |_| if short { Value::Short(content) } else { Value::Bytes(&value) });
+            pushed.unwrap();
+        }
+        writer.finish().unwrap().pieces
+    };
+    assert_eq!(stripe(true), stripe(false));
 }
