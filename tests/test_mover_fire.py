@@ -1,5 +1,7 @@
 """Spike 2: rows move from the row store to stripes under fire, and nobody loses a row or waits for it."""
 
+import pytest
+
 from harness import settings, twins
 from harness.actors import Cast
 from harness.fire import Prober, check_waits, create_pair, drop_kept_rows, mover_pids
@@ -9,14 +11,17 @@ from harness.writers import Locker, Writer
 SECONDS = settings.size(25, 600)
 CRASHES = settings.size(1, 10)
 WRITERS = 8
+#: Stripes are small, sorted, and sorted together.
+ORDERED = "segment_by => 'v', order_by => 'k', stripe_row_limit => 1000, recluster_stripes => 3"
 #: The longest that the mover may keep a session waiting for a row, in milliseconds. The small size also runs where everything is slow.
 LOCK_WAIT_MS = settings.size(1000, 100)
 
 
-def test_mover_under_fire(make_server, copies):
+@pytest.mark.parametrize("options", ["", ORDERED], ids=["as it comes", "ordered"])
+def test_mover_under_fire(make_server, copies, options):
     """Writers, lockers, readers and a replica's reader, with the mover at work and servers killed in between."""
     server = make_server(config=_config(), name="fire")
-    create_pair(server)
+    create_pair(server, options=options)
     replica = server.replica(config={"max_standby_streaming_delay": "-1"})
     copies.append(replica)
     cast, movers = _cast(server, replica)

@@ -7,9 +7,12 @@ pub const ROWS_PER_BLOCK: u64 = 291;
 pub const MAX_BLOCKS: u32 = 1 << 30;
 /// A dense stripe spans at most this many virtual blocks.
 pub const DENSE_SPAN: u32 = 1 << 10;
+/// A wide stripe, one of several that were sorted together, spans at most this many virtual blocks.
+pub const WIDE_SPAN: u32 = 1 << 13;
 /// Any stripe spans at most this many virtual blocks.
 pub const SPARSE_SPAN: u32 = 1 << 20;
 
+const WIDE_BASE: u32 = 1 << 30;
 const DENSE_BASE: u32 = 1 << 31;
 const SPARSE_BASE: u32 = 3 << 30;
 const PART_BITS: u32 = 21;
@@ -83,7 +86,12 @@ impl Item {
 
     /// Key of a stripe that spans `blocks` virtual blocks.
     pub fn stripe_key(first_block: u32, blocks: u32, stripe: u32) -> Key {
-        stripe_key(if blocks <= DENSE_SPAN { DENSE_BASE } else { SPARSE_BASE }, first_block, stripe)
+        let base = match blocks {
+            ..=DENSE_SPAN => DENSE_BASE,
+            ..=WIDE_SPAN => WIDE_BASE,
+            _ => SPARSE_BASE,
+        };
+        stripe_key(base, first_block, stripe)
     }
 
     /// Reads a key, or `None` if nothing has such a key.
@@ -91,11 +99,8 @@ impl Item {
         if key.seq < 0 {
             return Some(Self::Blob { blob: u32::MAX - key.id, piece: key.seq.wrapping_sub(i32::MIN) as u32 });
         }
-        if key.id >= SPARSE_BASE {
-            return Some(Self::Stripe { first_block: key.id - SPARSE_BASE, stripe: key.seq as u32 });
-        }
-        if key.id >= DENSE_BASE {
-            return Some(Self::Stripe { first_block: key.id - DENSE_BASE, stripe: key.seq as u32 });
+        if let Some(base) = [SPARSE_BASE, DENSE_BASE, WIDE_BASE].into_iter().find(|base| key.id >= *base) {
+            return Some(Self::Stripe { first_block: key.id - base, stripe: key.seq as u32 });
         }
         let row = RowNumber::from_block_offset(key.id, (key.seq >> PART_BITS) as u16)?;
         match key.seq as u32 & ((1 << PART_BITS) - 1) {
@@ -147,22 +152,22 @@ impl KeyRange {
 
     /// All stripe tuples of a table whose blocks below `next_block` are handed out. (Blobs count down from the
     /// top of the same space, so the ranges must end where the table does.)
-    pub fn all_stripes(next_block: u32) -> [Self; 2] {
+    pub fn all_stripes(next_block: u32) -> [Self; 3] {
         // Without any block handed out there is no stripe, and while TRUNCATE is at it there is no index to look into: it still
         // is that of the old file. Ranges that end before they start are not looked for.
-        [DENSE_BASE, SPARSE_BASE].map(|base| Self {
+        [DENSE_BASE, WIDE_BASE, SPARSE_BASE].map(|base| Self {
             from: Key { id: base, seq: if next_block == 0 { i32::MAX } else { 0 } },
             to: Key { id: base | next_block.min(MAX_BLOCKS - 1), seq: if next_block == 0 { 0 } else { i32::MAX } },
         })
     }
 
     /// The stripe tuples that could cover `block`.
-    pub fn stripes_covering(block: u32) -> [Self; 2] {
+    pub fn stripes_covering(block: u32) -> [Self; 3] {
         let range = |base: u32, span: u32| Self {
             from: Key { id: base | block.saturating_sub(span - 1), seq: 0 },
             to: Key { id: base | block, seq: i32::MAX },
         };
-        [range(DENSE_BASE, DENSE_SPAN), range(SPARSE_BASE, SPARSE_SPAN)]
+        [range(DENSE_BASE, DENSE_SPAN), range(WIDE_BASE, WIDE_SPAN), range(SPARSE_BASE, SPARSE_SPAN)]
     }
 }
 
@@ -199,9 +204,13 @@ mod unit {
 
     #[test]
     fn covering_ranges_hold_the_stripe() {
-        for (first, span, block) in [(0, 5, 4), (1000, 1024, 2023), (7, 1 << 20, 1 << 20)] {
+        for (first, span, block) in
+            [(0, 5, 4), (1000, 1024, 2023), (3, 1025, 1027), (9, 8192, 8200), (9, 8193, 8201), (7, 1 << 20, 1 << 20)]
+        {
             let key = Item::stripe_key(first, span, 1);
-            let hit = KeyRange::stripes_covering(block).iter().any(|r| r.from <= key && key <= r.to);
+            let covers = |ranges: &[KeyRange]| ranges.iter().any(|r| r.from <= key && key <= r.to);
+            let hit = covers(&KeyRange::stripes_covering(block)) && covers(&KeyRange::all_stripes(first + span));
+            assert_eq!(Item::parse(key), Some(Item::Stripe { first_block: first, stripe: 1 }));
             assert!(hit, "{first} {span} {block}");
         }
     }

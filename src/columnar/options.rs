@@ -22,6 +22,7 @@ pub struct Options {
     compression: Option<Method>,
     compression_level: Option<i32>,
     stripe_row_limit: Option<i32>,
+    recluster_stripes: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,10 +85,11 @@ impl Options {
             }
             "compression_level" => self.compression_level = Some(number(name, value, 1, 19)?),
             "stripe_row_limit" => self.stripe_row_limit = Some(number(name, value, 1000, 1_000_000)?),
+            "recluster_stripes" => self.recluster_stripes = Some(number(name, value, 1, 64)?),
             _ => {
                 return Err(invalid(
                     format!("unrecognized columnar option \"{name}\""),
-                    "The options are compression, compression_level and stripe_row_limit; segment_by, order_by and bloom_filter belong to columns.",
+                    "The options are compression, compression_level, stripe_row_limit and recluster_stripes; segment_by, order_by and bloom_filter belong to columns.",
                 ));
             }
         }
@@ -118,6 +120,11 @@ impl Options {
     pub fn stripe_row_limit(&self) -> u32 {
         self.stripe_row_limit.map_or_else(|| settings::stripe_row_limit() as u32, |limit| limit as u32)
     }
+
+    /// Neighbouring stripes that the mover sorts together.
+    pub fn recluster_stripes(&self) -> usize {
+        self.recluster_stripes.map_or(1, |count| count as usize)
+    }
 }
 
 impl fmt::Display for Options {
@@ -126,6 +133,7 @@ impl fmt::Display for Options {
             self.compression.map(|m| format!("compression={}", m.name())),
             self.compression_level.map(|n| format!("compression_level={n}")),
             self.stripe_row_limit.map(|n| format!("stripe_row_limit={n}")),
+            self.recluster_stripes.map(|n| format!("recluster_stripes={n}")),
         ];
         let pairs: Vec<String> = pairs.into_iter().flatten().collect();
         f.write_str(&pairs.join(", "))
@@ -175,6 +183,7 @@ fn columnar_set_options(
     compression: default!(Option<&str>, "NULL"),
     compression_level: default!(Option<i32>, "NULL"),
     stripe_row_limit: default!(Option<i32>, "NULL"),
+    recluster_stripes: default!(Option<i32>, "NULL"),
     segment_by: default!(Option<&str>, "NULL"),
     order_by: default!(Option<&str>, "NULL"),
     bloom_filter: default!(Option<&str>, "NULL"),
@@ -188,6 +197,7 @@ fn columnar_set_options(
         compression.map(|v| ("compression", v.to_owned())),
         compression_level.map(|v| ("compression_level", v.to_string())),
         stripe_row_limit.map(|v| ("stripe_row_limit", v.to_string())),
+        recluster_stripes.map(|v| ("recluster_stripes", v.to_string())),
     ];
     for (name, value) in given.into_iter().flatten() {
         options.set(name, &value).or_raise();
@@ -223,8 +233,8 @@ fn columnar_options(table_name: RegClass) -> String {
 
 extension_sql!(
     r#"
-COMMENT ON FUNCTION orochi.columnar_set_options(regclass, text, int, int, text, text, text, bool) IS
-    'sets options of a columnar table: compression, compression_level, stripe_row_limit, segment_by, order_by, bloom_filter';
+COMMENT ON FUNCTION orochi.columnar_set_options(regclass, text, int, int, int, text, text, text, bool) IS
+    'sets options of a columnar table: compression, compression_level, stripe_row_limit, recluster_stripes, segment_by, order_by, bloom_filter';
 COMMENT ON FUNCTION orochi.columnar_options(regclass) IS 'options of a columnar table as text';
 "#,
     name = "columnar_options_comments",
@@ -237,7 +247,7 @@ mod unit {
 
     #[test]
     fn options_round_trip() {
-        let text = "compression=zstd, compression_level=9, stripe_row_limit=5000";
+        let text = "compression=zstd, compression_level=9, stripe_row_limit=5000, recluster_stripes=8";
         let options = Options::parse(text).expect("valid");
         assert_eq!(options.to_string(), text);
         assert_eq!(Options::parse("").expect("empty"), Options::default());
@@ -245,9 +255,15 @@ mod unit {
 
     #[test]
     fn unknown_options_are_refused() {
-        for text in
-            ["colour=red", "compression=rar", "compression_level=20", "stripe_row_limit=x", "compression", "order_by=1"]
-        {
+        for text in [
+            "colour=red",
+            "compression=rar",
+            "compression_level=20",
+            "stripe_row_limit=x",
+            "recluster_stripes=0",
+            "compression",
+            "order_by=1",
+        ] {
             assert!(matches!(Options::parse(text), Err(OrochiError::InvalidOption { .. })), "{text}");
         }
     }

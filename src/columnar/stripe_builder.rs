@@ -21,15 +21,20 @@ pub struct StripeBuilder {
 impl StripeBuilder {
     /// A builder with the options that the table has now.
     pub fn new(table: Rel, options: &Options, limits: Limits) -> Result<Self> {
+        let keys = ordering::sort_keys(table);
+        // Memory is bounded by the rows that are put in, so the sort itself never has to make room.
+        let sorter = (!keys.is_empty()).then(|| RowSorter::new(table, &keys, limits.stripe_bytes.saturating_mul(4)));
+        Ok(Self { sorter, ..Self::in_order(table, options, limits)? })
+    }
+
+    /// The same for rows that come in the order in which they are to lie.
+    pub fn in_order(table: Rel, options: &Options, limits: Limits) -> Result<Self> {
         // SAFETY: the descriptor is valid while the table is open.
         let types = unsafe { columns::column_types(table.desc()) };
         let writer = StripeWriter::new(&types, options.compression(), limits)?.with_filters(&ordering::filtered(table));
         // SAFETY: as above.
         let values = unsafe { RowValues::new(table.desc(), &types) };
-        let keys = ordering::sort_keys(table);
-        // Memory is bounded by the rows that are put in, so the sort itself never has to make room.
-        let sorter = (!keys.is_empty()).then(|| RowSorter::new(table, &keys, limits.stripe_bytes.saturating_mul(4)));
-        Ok(Self { writer, values, sorter, limits })
+        Ok(Self { writer, values, sorter: None, limits })
     }
 
     /// Appends a row.

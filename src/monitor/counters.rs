@@ -45,6 +45,7 @@ counters! {
     WritesDelayed => "writes_delayed_total", "Statements that were delayed because too many rows waited to be moved.";
     WriteDelayMilliseconds => "write_delay_milliseconds_total", "Milliseconds for which statements were delayed.";
     Merges => "merges_total", "Merges of stripes into new ones.";
+    Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }
 
 const COUNT: usize = Counter::ALL.len();

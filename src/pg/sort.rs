@@ -20,6 +20,12 @@ pub struct SortKey {
 /// Bytes that a row takes besides its values, about: tuple header, sort entry, allocator.
 const ROW_OVERHEAD: usize = 64;
 
+/// Bytes that maintenance may take: the setting maintenance_work_mem.
+pub fn maintenance_memory() -> usize {
+    // SAFETY: a setting of this process.
+    unsafe { pg_sys::maintenance_work_mem.max(0) as usize * 1024 }
+}
+
 /// Rows of a table on their way through a sort.
 pub struct RowSorter {
     state: *mut pg_sys::Tuplesortstate,
@@ -36,6 +42,19 @@ pub struct RowSorter {
 }
 
 impl RowSorter {
+    /// The same, where rows that are equal come in the order of their numbers.
+    pub fn stable(table: Rel, keys: &[SortKey], memory: usize) -> Self {
+        // SAFETY: the descriptor is valid while the table is open.
+        let columns = unsafe { values::attributes(table.desc()).len() };
+        let number = SortKey {
+            attribute: columns as i16 + 1,
+            operator: pg_sys::Oid::from(pg_sys::Int8LessOperator),
+            collation: pg_sys::InvalidOid,
+            nulls_first: false,
+        };
+        Self::new(table, &[keys, &[number]].concat(), memory)
+    }
+
     /// A sort of the rows of a table that keeps up to `memory` bytes in memory.
     pub fn new(table: Rel, keys: &[SortKey], memory: usize) -> Self {
         // SAFETY: the table is open; everything is made in a context of its own, and the keys are copied.

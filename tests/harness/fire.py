@@ -41,12 +41,15 @@ class Prober(Actor):
         self.pause(0.002)
 
 
-def create_pair(server, kept=_PROBE_KEYS, text="'kept ' || i"):
-    """The pair with the writers' rows, and behind them `kept` rows with negative keys and a text, of which the prober changes the first."""
+def create_pair(server, kept=_PROBE_KEYS, text="'kept ' || i", options=""):
+    """The pair with the writers' rows, and behind them `kept` rows with negative keys and a text, of which the prober changes the first. The
+    columnar table has some options."""
     server.create_database(NAME)
     connection = server.connect(NAME)
     with connection.cursor() as cursor:
         twins.create(cursor, NAME, COLUMNS, INDEXES)
+        if options and settings.COLUMNAR:
+            cursor.execute(f"SELECT orochi.columnar_set_options('c_{NAME}', {options})")
         for prefix in ("h", "c"):
             cursor.execute(f"INSERT INTO {prefix}_{NAME} SELECT i, 0, i %% 17, 'start', i FROM generate_series(1, %s) i", (SHARED_KEYS,))
             cursor.execute(f"INSERT INTO {prefix}_{NAME} SELECT -i, 0, NULL, {text}, i FROM generate_series(1, %s) i", (kept,))

@@ -7,6 +7,8 @@ mod drain;
 mod job;
 mod merge;
 mod pace;
+mod recluster;
+mod rewrite;
 mod sql;
 mod sweep;
 
@@ -23,6 +25,7 @@ use crate::settings;
 use crate::workers::mover_xids::{self, MoverXidGuard};
 use pace::Pace;
 use pgrx::pg_sys;
+use recluster::Clustered;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -63,6 +66,8 @@ struct Progress {
     worn_from: u64,
     whole_passes: Pace,
     worn: Pace,
+    clustered: Clustered,
+    clustering: Pace,
     sweeps: Pace,
 }
 
@@ -79,6 +84,8 @@ impl Progress {
             worn_from: 0,
             whole_passes: Pace::default(),
             worn: Pace::default(),
+            clustered: Clustered::default(),
+            clustering: Pace::default(),
             sweeps: Pace::default(),
         }
     }
@@ -162,7 +169,7 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         pressure::take_off(table, std::mem::take(&mut now.expected));
         now.whole_passes.rest();
     }
-    now.merge_due || merge(store, now, effort) || sweep(store, now, effort)
+    now.merge_due || merge(store, now, effort) || recluster(store, now, effort) || sweep(store, now, effort)
 }
 
 /// Begins a pass over the row store; returns the block to start with.
@@ -189,6 +196,19 @@ fn merge(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         now.worn.rest();
     }
     next.is_some()
+}
+
+/// Sorts stripes together; true if there may be more.
+fn recluster(store: &Store, now: &mut Progress, effort: Effort) -> bool {
+    if effort == Effort::Economic && !now.clustering.due() {
+        return false;
+    }
+    let Progress { clustering, clustered, .. } = now;
+    let more = clustering.spend(|| recluster::recluster(store, clustered, effort).or_raise());
+    if !more {
+        now.clustering.rest();
+    }
+    more
 }
 
 /// Removes anchors that are not used; true if there may be more.
