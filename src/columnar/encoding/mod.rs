@@ -69,7 +69,7 @@ pub use types::{ColumnType, Compression, Limits, MAX_VECTOR_BYTES, MAX_VECTOR_RO
 #[cfg(test)]
 pub use vector::Nulls;
 pub use vector::Vector;
-pub use writer::{Finished, StripeWriter};
+pub use writer::{Finished, StripeSummary, StripeWriter};
 pub use zone::{Zone, order_keys};
 
 /// Result of everything in this module.
