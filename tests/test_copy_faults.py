@@ -1,6 +1,7 @@
 """COPY with parallel workers that fails: the same errors as without them, and nothing left behind."""
 
 import os
+import random
 import socket
 import threading
 
@@ -102,6 +103,23 @@ def test_mistakes(server, session, name, csv):
                 errors.append(fails(session, f"COPY t FROM {given}{options}", data))
             assert errors[0] == errors[1], place
             assert started(server) == before + (2 if place > ALONE else 0)
+    usable(session)
+
+
+@pytest.mark.parametrize("csv", [False, True], ids=["text", "csv"])
+def test_first_mistake(session, csv):
+    """Of many mistakes that are met by different processes the first one in the input is reported."""
+    chance = random.Random(settings.SEED)
+    for _ in range(settings.size(15, 100)):
+        wrong = lines(csv)
+        first = chance.randrange(ALONE, ROWS - 500)
+        for place in (first, *chance.sample(range(first, min(first + chance.choice([5, 400, ROWS]), ROWS)), 5)):
+            wrong[place] = MISTAKES[chance.choice(list(MISTAKES))][csv]
+        errors = []
+        for workers in (0, 3):
+            ok(session, f"SET orochi.copy_workers = {workers}")
+            errors.append(fails(session, f"COPY t FROM STDIN{' (FORMAT csv)' if csv else ''}", joined(wrong)))
+        assert errors[0] == errors[1]
     usable(session)
 
 

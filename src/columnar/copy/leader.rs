@@ -7,12 +7,13 @@ use super::batch::{Batch, TooLarge};
 use super::{message, worker};
 use crate::columnar::blob::BlobWriter;
 use crate::columnar::encoding::StripeSummary;
+use crate::columnar::key::ROWS_PER_BLOCK;
 use crate::columnar::numbers::{self, Interval};
 use crate::columnar::options::Options;
 use crate::columnar::store::Store;
 use crate::columnar::stripe;
 use crate::monitor::counters::{self, Counter};
-use crate::pg::copy::{self, CopyInput, Link, Task};
+use crate::pg::copy::{self, CopyInput, Deferred, Link, Task};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::parallel::{self, Received, Sent, Workers};
 use crate::pg::{Rel, heap};
@@ -50,7 +51,7 @@ pub fn load(
     links.iter().enumerate().for_each(|(index, link)| workers.bind(index, &link.sender, &link.receiver));
     let blocks = numbers::whole_stripe(Options::of(table).stripe_row_limit());
     let mut leader = Leader {
-        output: Output { store, cid, blob: None, rows: 0, reservations: Vec::new() },
+        output: Output { store, cid, blob: None, rows: 0, reservations: Vec::new(), discards: false },
         hands: links.into_iter().map(Hand::new).collect(),
         workers,
         writing: None,
@@ -59,6 +60,8 @@ pub fn load(
         sent: 0,
         blocks,
         constrained,
+        failed: None,
+        own_error: None,
     };
     leader.run(input, before);
     Some(leader.finish(table))
@@ -96,6 +99,10 @@ struct Leader {
     /// Virtual blocks of an interval.
     blocks: u32,
     constrained: bool,
+    /// The first line that a worker has found wrong, and the worker.
+    failed: Option<(u64, usize)>,
+    /// What is wrong with the line after all that were dealt out.
+    own_error: Option<Deferred>,
 }
 
 impl Leader {
@@ -112,6 +119,12 @@ impl Leader {
             } else {
                 input.report_rows(before + self.output.rows);
             }
+        }
+        if let Some((_, index)) = self.failed {
+            self.raise_error_of(index);
+        }
+        if let Some(error) = self.own_error.take() {
+            error.raise();
         }
     }
 
@@ -144,6 +157,7 @@ impl Leader {
                 Event::Bytes => self.writing = Some(index),
                 Event::Stripe => self.writing = None,
                 Event::Done => self.hands[index].done = true,
+                Event::Failed(line) => self.fail(index, line),
             }
         }
         any
@@ -180,8 +194,13 @@ impl Leader {
         let Some(index) = free.next() else { return false };
         if let Some(memory) = &mut self.rest {
             let mut batch = Batch::new(message::ROWS, std::mem::take(memory));
-            if !fill(&mut batch, input, self.constrained) {
-                self.rest = None;
+            match copy::catch(|| fill(&mut batch, input, self.constrained)) {
+                Ok(true) => {}
+                Ok(false) => self.rest = None,
+                Err(error) => {
+                    self.own_error = Some(error);
+                    self.give_up();
+                }
             }
             self.sent += u64::from(batch.rows());
             if batch.rows() > 0 {
@@ -193,6 +212,34 @@ impl Leader {
             self.hands[index].ended = true;
         }
         true
+    }
+
+    /// A worker has found a line wrong. Later lines do not matter any more, so no more are read.
+    fn fail(&mut self, index: usize, line: u64) {
+        self.failed = Some(self.failed.map_or((line, index), |first| first.min((line, index))));
+        self.hands[index].ended = true;
+        self.hands[index].done = true;
+        self.give_up();
+    }
+
+    /// Something is wrong, but what has been dealt out must be looked at, for an earlier line may be wrong as well.
+    fn give_up(&mut self) {
+        self.rest = None;
+        self.output.discards = true;
+    }
+
+    /// Lets a worker raise the error that it has found.
+    fn raise_error_of(&mut self, index: usize) -> ! {
+        let hand = &mut self.hands[index];
+        for message in [hand.outbox.take(), Some(vec![message::RAISE])].into_iter().flatten() {
+            while hand.link.sender.try_send(&message) == Sent::NotYet {
+                parallel::wait();
+            }
+        }
+        while !matches!(hand.link.receiver.try_receive(), Received::Gone) {
+            parallel::wait();
+        }
+        self.raise_lost()
     }
 
     /// A worker has gone although it had not said that it is done.
@@ -246,6 +293,7 @@ enum Event {
     Bytes,
     Stripe,
     Done,
+    Failed(u64),
 }
 
 /// Where stripes go.
@@ -258,10 +306,15 @@ struct Output {
     rows: u64,
     /// Places of the reservations, which are to be deleted.
     reservations: Vec<pg_sys::ItemPointerData>,
+    /// The command is going to fail, so nothing is written any more.
+    discards: bool,
 }
 
 impl Output {
     fn reserve(&mut self, blocks: u32) -> (u64, u64) {
+        if self.discards {
+            return (0, u64::from(blocks) * ROWS_PER_BLOCK - 1);
+        }
         let Interval { first, last, reservation } = numbers::reserve(&self.store, blocks, self.cid);
         self.reservations.push(reservation);
         (first, last)
@@ -271,6 +324,11 @@ impl Output {
     fn take(&mut self, message: &[u8]) -> Result<Event, OrochiError> {
         let unknown = || OrochiError::Internal("a worker of COPY has sent a message that cannot be one".into());
         match message.split_first() {
+            Some((&message::BYTES, _)) if self.discards => Ok(Event::Bytes),
+            Some((&message::STRIPE, _)) if self.discards => Ok(Event::Stripe),
+            Some((&message::FAILED, line)) => {
+                line.try_into().map(|line| Event::Failed(u64::from_le_bytes(line))).map_err(|_| unknown())
+            }
             Some((&message::BYTES, bytes)) => {
                 let (store, cid) = (&self.store, self.cid);
                 self.blob.get_or_insert_with(|| BlobWriter::begin(store, cid)).append(store, bytes);

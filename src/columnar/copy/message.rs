@@ -2,6 +2,9 @@
 //!
 //! The leader sends rows, and at last that there are no more. A worker sends the bytes of each stripe when it is complete, then what
 //! the stripe's description says, and at last that it is done. Row numbers go another way (`pg::copy::shared`), past rows that wait.
+//!
+//! A worker that finds a line wrong says which and waits. When all others have looked at what they had got by then, the leader lets the
+//! one with the first of such lines raise its error: it is the one that is reported without workers.
 
 use crate::columnar::encoding::StripeSummary;
 
@@ -15,6 +18,10 @@ pub const BYTES: u8 = 3;
 pub const STRIPE: u8 = 4;
 /// To the leader: nothing follows.
 pub const DONE: u8 = 5;
+/// To the leader: the number of a line that is wrong; nothing follows.
+pub const FAILED: u8 = 6;
+/// To a worker that has failed: its error is the one to be reported.
+pub const RAISE: u8 = 7;
 
 /// Bytes of a stripe in one message.
 pub const CHUNK: usize = 64 << 10;

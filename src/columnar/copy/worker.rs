@@ -7,7 +7,7 @@ use crate::columnar::stripe_builder::StripeBuilder;
 use crate::columnar::write_buffer::writer_error;
 use crate::pg::copy::{self, Converter, Link, Numbers, Place, RowTarget, Task};
 use crate::pg::error::OrochiError;
-use crate::pg::parallel::{self, Sender};
+use crate::pg::parallel::{self, Receiver, Sender};
 use crate::pg::{OpenRel, Rel, error_fields};
 use pgrx::{pg_guard, pg_sys};
 
@@ -42,20 +42,20 @@ fn work(task: &Task, link: Link) {
     let mut worker = Worker { table, options, limits, converter, target, building: None };
     let Link { receiver: mut rows, sender, numbers } = link;
     let mut results = Results { sender, numbers };
-    loop {
-        let Some(message) = rows.receive() else { lost() };
-        match message.split_first() {
-            Some((&message::ROWS, lines)) => worker.take(lines, &mut place, &mut results),
-            Some((&message::END, _)) => break,
-            _ => OrochiError::Internal("a worker of COPY has got a message of an unknown kind".into()).raise(),
-        }
-    }
-    if let Some(building) = worker.building.take() {
-        worker.send(building, &mut results);
+    if let Err(error) = copy::catch(|| worker.run(&mut rows, &mut place, &mut results)) {
+        results.deliver(&[message::FAILED], &place.line().to_le_bytes());
+        wait_for_verdict(&mut rows);
+        error.raise();
     }
     results.deliver(&[message::DONE], &[]);
     place.leave();
     worker.target.end();
+}
+
+/// Waits until the session knows that no line before is wrong; lines after it do not matter any more. Where another one is, the session
+/// ends this process.
+fn wait_for_verdict(rows: &mut Receiver) {
+    while rows.receive().is_some_and(|message| message.first() != Some(&message::RAISE)) {}
 }
 
 fn lost() -> ! {
@@ -79,6 +79,21 @@ struct Worker {
 }
 
 impl Worker {
+    /// Does all that it is sent.
+    fn run(&mut self, rows: &mut Receiver, place: &mut Place, results: &mut Results) {
+        loop {
+            let Some(message) = rows.receive() else { lost() };
+            match message.split_first() {
+                Some((&message::ROWS, lines)) => self.take(lines, place, results),
+                Some((&message::END, _)) => break,
+                _ => OrochiError::Internal("a worker of COPY has got a message of an unknown kind".into()).raise(),
+            }
+        }
+        if let Some(building) = self.building.take() {
+            self.send(building, results);
+        }
+    }
+
     /// Puts the lines of a message into stripes.
     fn take(&mut self, lines: &[u8], place: &mut Place, results: &mut Results) {
         for row in batch::rows(lines) {

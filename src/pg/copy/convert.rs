@@ -72,51 +72,53 @@ impl Converter {
     /// Puts the row of a line into the target's slot and checks the table's constraints. Fields end with a NUL byte; `None` is NULL.
     pub fn convert<'a>(
         &mut self,
-        mut fields: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+        fields: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
         place: &mut Place,
         target: &mut RowTarget,
     ) {
-        self.check_count(fields.len());
-        let (columns, attributes) = (&mut self.columns, self.attributes);
-        // SAFETY: the slot has as many values as the table has attributes, and the closures own nothing. A field that is not terminated
-        // counts as NULL.
-        unsafe {
-            target.next_row(|slot| {
-                let (values, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
-                std::ptr::write_bytes(values, 0, attributes);
-                std::ptr::write_bytes(nulls.cast::<u8>(), 1, attributes);
-                pg_guard_ffi_boundary(|| {
-                    for column in columns.iter_mut() {
-                        let text = fields.next().flatten().filter(|field| field.last() == Some(&0));
-                        place.value = text.map_or(std::ptr::null(), |field| field.as_ptr().cast());
-                        place.column = column.name;
-                        let datum = raw::InputFunctionCall(
-                            &mut column.function,
-                            place.value,
-                            column.parameter,
-                            column.modifier,
-                        );
-                        let at = usize::from(column.number.unsigned_abs()) - 1;
-                        *values.add(at) = datum;
-                        *nulls.add(at) = text.is_none();
-                    }
-                });
-                place.column = std::ptr::null();
-                place.value = std::ptr::null();
-                true
-            });
-        }
-    }
-
-    /// Raises COPY's errors about lines with too many or too few fields.
-    fn check_count(&self, found: usize) {
-        if found > self.columns.len() {
+        if fields.len() > self.columns.len() {
             raise(c"extra data after last expected column", c"");
         }
-        if let Some(missing) = self.columns.get(found) {
+        // SAFETY: the slot has as many values as the table has attributes.
+        unsafe { target.next_row(|slot| self.fill(fields, place, slot)) };
+    }
+
+    /// # Safety
+    /// The slot must be one for rows of the table.
+    unsafe fn fill<'a>(
+        &mut self,
+        mut fields: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+        place: &mut Place,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool {
+        let (columns, attributes) = (&mut self.columns, self.attributes);
+        // SAFETY: the caller's promise; the closure owns nothing. A field that is not terminated counts as NULL.
+        let missing = unsafe {
+            let (values, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
+            std::ptr::write_bytes(values, 0, attributes);
+            std::ptr::write_bytes(nulls.cast::<u8>(), 1, attributes);
+            pg_guard_ffi_boundary(|| {
+                for column in columns.iter_mut() {
+                    let Some(field) = fields.next() else { return Some(column.name) };
+                    let text = field.filter(|field| field.last() == Some(&0));
+                    place.value = text.map_or(std::ptr::null(), |field| field.as_ptr().cast());
+                    place.column = column.name;
+                    let datum =
+                        raw::InputFunctionCall(&mut column.function, place.value, column.parameter, column.modifier);
+                    let at = usize::from(column.number.unsigned_abs()) - 1;
+                    *values.add(at) = datum;
+                    *nulls.add(at) = text.is_none();
+                }
+                None
+            })
+        };
+        place.column = std::ptr::null();
+        place.value = std::ptr::null();
+        if let Some(name) = missing {
             // SAFETY: the name lives as long as the open table.
-            raise(c"missing data for column \"%s\"", unsafe { CStr::from_ptr(missing.name) });
+            raise(c"missing data for column \"%s\"", unsafe { CStr::from_ptr(name) });
         }
+        true
     }
 }
 

@@ -93,6 +93,11 @@ impl Place {
         self.value = std::ptr::null();
     }
 
+    /// The line.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     /// The text is about to go.
     pub fn forget_text(&mut self) {
         self.set(self.line, None);
