@@ -4,14 +4,11 @@
 //! them. One stripe is written at a time, for its bytes should lie together; who has another one waits in its queue.
 
 use super::batch::{Batch, TooLarge};
+use super::output::{Event, Output};
 use super::{message, worker};
-use crate::columnar::blob::BlobWriter;
-use crate::columnar::encoding::StripeSummary;
-use crate::columnar::key::ROWS_PER_BLOCK;
-use crate::columnar::numbers::{self, Interval};
+use crate::columnar::numbers;
 use crate::columnar::options::Options;
 use crate::columnar::store::Store;
-use crate::columnar::stripe;
 use crate::monitor::counters::{self, Counter};
 use crate::pg::copy::{self, CopyInput, Deferred, Link, Task};
 use crate::pg::error::{OrRaise, OrochiError};
@@ -51,7 +48,7 @@ pub fn load(
     links.iter().enumerate().for_each(|(index, link)| workers.bind(index, &link.sender, &link.receiver));
     let blocks = numbers::whole_stripe(Options::of(table).stripe_row_limit());
     let mut leader = Leader {
-        output: Output { store, cid, blob: None, rows: 0, reservations: Vec::new(), discards: false },
+        output: Output::new(store, cid),
         hands: links.into_iter().map(Hand::new).collect(),
         workers,
         writing: None,
@@ -251,15 +248,12 @@ impl Leader {
     /// Ends the workers and what only they needed; returns the number of rows.
     fn finish(self, table: Rel) -> u64 {
         self.workers.finish();
-        let Output { store, cid, rows, reservations, .. } = self.output;
+        let rows = self.output.rows;
         if rows != self.sent {
             let what = format!("workers of COPY have written {rows} of {} rows", self.sent);
             OrochiError::Internal(what).raise();
         }
-        // In parallel mode nothing could be deleted. The reservations were made by this command, so only a later one may.
-        for reservation in reservations {
-            heap::delete(store.companion(), reservation, cid + 1, std::ptr::null_mut(), true, false);
-        }
+        self.output.release();
         table.count_inserted(rows);
         heap::check_serializable_write(table, None);
         counters::add(Counter::RowsInsertedStripe, rows);
@@ -286,63 +280,4 @@ fn fill(batch: &mut Batch, input: &mut CopyInput, constrained: bool) -> bool {
 
 fn out_of_memory(TooLarge(bytes): TooLarge) -> OrochiError {
     OrochiError::OutOfMemory { detail: format!("{bytes} bytes for a line of the input could not be allocated.") }
-}
-
-/// What a message of a worker was about.
-enum Event {
-    Bytes,
-    Stripe,
-    Done,
-    Failed(u64),
-}
-
-/// Where stripes go.
-struct Output {
-    store: Store,
-    cid: pg_sys::CommandId,
-    /// The bytes of the stripe that is being written.
-    blob: Option<BlobWriter>,
-    /// Rows of complete stripes.
-    rows: u64,
-    /// Places of the reservations, which are to be deleted.
-    reservations: Vec<pg_sys::ItemPointerData>,
-    /// The command is going to fail, so nothing is written any more.
-    discards: bool,
-}
-
-impl Output {
-    fn reserve(&mut self, blocks: u32) -> (u64, u64) {
-        if self.discards {
-            return (0, u64::from(blocks) * ROWS_PER_BLOCK - 1);
-        }
-        let Interval { first, last, reservation } = numbers::reserve(&self.store, blocks, self.cid);
-        self.reservations.push(reservation);
-        (first, last)
-    }
-
-    /// Does what a message of a worker says.
-    fn take(&mut self, message: &[u8]) -> Result<Event, OrochiError> {
-        let unknown = || OrochiError::Internal("a worker of COPY has sent a message that cannot be one".into());
-        match message.split_first() {
-            Some((&message::BYTES, _)) if self.discards => Ok(Event::Bytes),
-            Some((&message::STRIPE, _)) if self.discards => Ok(Event::Stripe),
-            Some((&message::FAILED, line)) => {
-                line.try_into().map(|line| Event::Failed(u64::from_le_bytes(line))).map_err(|_| unknown())
-            }
-            Some((&message::BYTES, bytes)) => {
-                let (store, cid) = (&self.store, self.cid);
-                self.blob.get_or_insert_with(|| BlobWriter::begin(store, cid)).append(store, bytes);
-                Ok(Event::Bytes)
-            }
-            Some((&message::STRIPE, summary)) => {
-                let summary: StripeSummary = message::decode(summary).ok_or_else(unknown)?;
-                let blob = self.blob.take().ok_or_else(unknown)?.finish(&self.store);
-                stripe::complete(&self.store, blob, &summary, self.cid);
-                self.rows += u64::from(summary.row_count);
-                Ok(Event::Stripe)
-            }
-            Some((&message::DONE, _)) => Ok(Event::Done),
-            _ => Err(unknown()),
-        }
-    }
 }

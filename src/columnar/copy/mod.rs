@@ -6,6 +6,7 @@
 mod batch;
 mod leader;
 mod message;
+mod output;
 mod worker;
 
 use super::{am, insert, ordering, write_buffer};
