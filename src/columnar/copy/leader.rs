@@ -16,9 +16,13 @@ use crate::pg::parallel::{self, Received, Sent, Workers};
 use crate::pg::{Rel, heap};
 use crate::settings;
 use pgrx::pg_sys;
+use std::time::{Duration, Instant};
 
 /// Memory for the stripe of a worker, below which there are rather fewer workers: small stripes are slow to read.
 const LEAST_MEMORY: usize = 8 << 20;
+
+/// For how long lines of a slow input are collected: meanwhile nobody hears of what workers find wrong.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Loads the rest of the input by workers and returns the number of its rows; `None`, and nothing has been read, if no worker could be
 /// had. `before` rows have been loaded so far. The transaction must have its id.
@@ -261,11 +265,13 @@ impl Leader {
     }
 }
 
-/// Puts lines into a batch until it is full; false at the end of the input.
+/// Puts lines into a batch until it is full or as old as a batch may get; false at the end of the input.
 fn fill(batch: &mut Batch, input: &mut CopyInput, constrained: bool) -> bool {
     let columns = input.columns();
+    let start = Instant::now();
     input.tidy();
-    while !batch.is_full() {
+    while !batch.is_full() && start.elapsed() < PATIENCE {
+        pgrx::check_for_interrupts!();
         let Some(line) = input.next_line() else { return false };
         // Only errors about a row as a whole show the line's text.
         let pushed = if constrained || line.len() != columns {

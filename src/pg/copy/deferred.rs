@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 const CLASS: i32 = 0xfff;
 
 /// An ERROR that was caught. Until it is raised its transaction must do nothing but wait: it is not rolled back yet.
-pub struct Deferred(CaughtError);
+pub struct Deferred(Box<CaughtError>);
 
 impl Deferred {
     /// Raises it.
@@ -43,5 +43,5 @@ fn defer(caught: CaughtError) -> Deferred {
     if ![ERRCODE_DATA_EXCEPTION, ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION].map(class).contains(&found) {
         caught.rethrow();
     }
-    Deferred(caught)
+    Deferred(Box::new(caught))
 }
