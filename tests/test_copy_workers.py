@@ -215,6 +215,23 @@ def test_transactions(server, session):
     whole(session)
 
 
+@pytest.mark.parametrize("libraries, workers", [("orochi, {}", 2), ("{}, orochi", 0)])
+def test_other_libraries(installation, make_server, libraries, workers):
+    """A library that sees utility statements sees every COPY, and workers are used where that is no obstacle."""
+    if not installation.has_library("pg_stat_statements"):
+        pytest.skip("the server has no pg_stat_statements")
+    server = make_server(name="others", preload=libraries.format("pg_stat_statements"))
+    server.create_database("copies")
+    session = server.connect("copies", options=SMALL)
+    ok(session, "CREATE EXTENSION pg_stat_statements")
+    narrow(session)
+    assert copy(session, "COPY t FROM STDIN", NARROW) == f"COPY {ROWS}"
+    assert started(server) == workers
+    assert ok(session, "SELECT rows FROM pg_stat_statements WHERE query = 'COPY t FROM STDIN'") == [(str(ROWS),)]
+    whole(session)
+    session.close()
+
+
 def test_prepared(make_server):
     """A load that is prepared is there when it is committed."""
     server = make_server(name="prepared", config={"max_prepared_transactions": 5})
