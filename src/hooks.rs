@@ -5,8 +5,9 @@
 
 use crate::columnar::{self, am, summaries, write_buffer};
 use crate::execution;
+use crate::pg::copy::Statement;
 use crate::pg::error::OrochiError;
-use crate::pg::{OpenRel, compat, label, unguarded};
+use crate::pg::{OpenRel, compat, error_fields, label, unguarded};
 use crate::workers;
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
@@ -129,6 +130,9 @@ unsafe extern "C-unwind" fn process_utility(
         if concerns_us(tag) {
             before_utility(node);
         }
+        if tag == NodeTag::T_CopyStmt && copies(node.cast(), text, environment, completion) {
+            return;
+        }
         let next = PREVIOUS.get().and_then(|p| p.process_utility).unwrap_or(unguarded::standard_ProcessUtility);
         next(statement, text, read_only, context, params, environment, destination, completion);
         match tag {
@@ -138,6 +142,42 @@ unsafe extern "C-unwind" fn process_utility(
             _ => {}
         }
     }
+}
+
+/// Executes a COPY that we rather do than PostgreSQL; true if it is done. Where a library comes after this one it is PostgreSQL's, for
+/// that library may want to see the statement.
+///
+/// # Safety
+/// The arguments must be those of the hook, the statement a COPY.
+unsafe fn copies(
+    statement: *mut CopyStmt,
+    text: *const std::ffi::c_char,
+    environment: *mut QueryEnvironment,
+    completion: *mut QueryCompletion,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let statement = Statement::new(statement, text, environment);
+        let alone = PREVIOUS.get().is_some_and(|previous| previous.process_utility.is_none());
+        if !alone || !columnar::copy::is_wanted() || !statement.fills_table() {
+            return false;
+        }
+        let rows = copy_from(statement);
+        let Ok(rows) = u64::try_from(rows) else { return false };
+        if let Some(completion) = completion.as_mut() {
+            completion.commandTag = CommandTag::CMDTAG_COPY;
+            completion.nprocessed = rows;
+        }
+        true
+    }
+}
+
+/// The number of rows, or -1 if the statement is left to PostgreSQL. What its input functions and constraints report keeps all fields.
+#[pg_guard]
+unsafe extern "C-unwind" fn copy_from(statement: Statement) -> i64 {
+    error_fields::keep(|| {
+        columnar::copy::execute(&statement).map_or(-1, |rows| i64::try_from(rows).unwrap_or(i64::MAX))
+    })
 }
 
 unsafe extern "C-unwind" fn set_rel_pathlist(

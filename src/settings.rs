@@ -28,6 +28,9 @@ static ROW_STORE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static STRIPE_ROW_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(150_000);
 /// Enough for a full stripe of some 50 columns; a backend shares it among the tables it loads.
 static WRITE_BUFFER_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
+/// Two workers beside the session, which reads and splits lines: most of a load is then done at once, and a default server, with eight
+/// worker processes for everything, keeps the greater part of them.
+static COPY_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 /// Numbers and what repeats are encoded, so that compression is left with texts, of which ZSTD makes much less than LZ4.
 static COMPRESSION: GucSetting<Compression> = GucSetting::<Compression>::new(Compression::Zstd);
 /// ZSTD's own default.
@@ -115,6 +118,17 @@ fn define_storage() {
         1..=4_096,
         Userset,
         GucFlags::UNIT_MB,
+    );
+    int(
+        text(
+            c"orochi.copy_workers",
+            c"Parallel workers that a COPY into a columnar table may use.",
+            c"They are taken from max_parallel_workers. 0 means that COPY does all by itself.",
+        ),
+        &COPY_WORKERS,
+        0..=64,
+        Userset,
+        plain,
     );
     GucRegistry::define_enum_guc(
         c"orochi.compression",
@@ -267,6 +281,11 @@ pub fn write_buffer_bytes() -> usize {
     mebibytes(&WRITE_BUFFER_MB)
 }
 
+/// `orochi.copy_workers`: parallel workers that a COPY may use; 0 means none.
+pub fn copy_workers() -> usize {
+    size(&COPY_WORKERS)
+}
+
 /// `orochi.compression`.
 pub fn compression() -> Compression {
     COMPRESSION.get()
@@ -337,6 +356,7 @@ mod tests {
     fn defaults() {
         assert_eq!((row_store_rows(), stripe_row_limit()), (1_000, 150_000));
         assert_eq!((write_buffer_bytes(), cache_size_bytes()), (64 << 20, 64 << 20));
+        assert_eq!(copy_workers(), 2);
         assert_eq!((compression(), compression_level()), (Compression::Zstd, 3));
         assert!(mover_enabled() && enable_columnar_scan());
         assert_eq!((mover_naptime(), mover_lock_target()), (Duration::from_secs(1), Duration::from_millis(30)));
@@ -351,13 +371,14 @@ mod tests {
         set("orochi.stripe_row_limit", "1000");
         set("orochi.write_buffer_mb", "'1GB'");
         set("orochi.cache_size_mb", "2");
+        set("orochi.copy_workers", "0");
         set("orochi.compression", "zstd");
         set("orochi.compression_level", "19");
         set("orochi.enable_columnar_scan", "off");
         assert_eq!((row_store_rows(), stripe_row_limit()), (0, 1_000));
         assert_eq!((write_buffer_bytes(), cache_size_bytes()), (1 << 30, 2 << 20));
         assert_eq!((compression(), compression_level()), (Compression::Zstd, 19));
-        assert!(!enable_columnar_scan());
+        assert!(!enable_columnar_scan() && copy_workers() == 0);
     }
 
     #[pg_test(error = "999 is outside the valid range for parameter \"orochi.stripe_row_limit\" (1000 .. 1000000)")]

@@ -18,33 +18,55 @@ const PIECE: usize = MAX_PAYLOAD;
 
 /// Writes a byte stream given in parts and returns where it is.
 pub fn write(store: &Store, parts: &[Vec<u8>], cid: pg_sys::CommandId) -> BlobRef {
-    let id = metapage::reserve_blob(store.table());
-    let mut pending = Vec::with_capacity(PIECE);
-    let mut piece = 0;
-    let mut len = 0u64;
-    for part in parts {
-        len += part.len() as u64;
-        let mut rest = part.as_slice();
+    let mut writer = BlobWriter::begin(store, cid);
+    parts.iter().for_each(|part| writer.append(store, part));
+    writer.finish(store)
+}
+
+/// A byte stream that is being written. It holds less than a piece.
+pub struct BlobWriter {
+    id: u32,
+    cid: pg_sys::CommandId,
+    piece: u32,
+    len: u64,
+    pending: Vec<u8>,
+}
+
+impl BlobWriter {
+    /// Begins a stream.
+    pub fn begin(store: &Store, cid: pg_sys::CommandId) -> Self {
+        let id = metapage::reserve_blob(store.table());
+        Self { id, cid, piece: 0, len: 0, pending: Vec::with_capacity(PIECE) }
+    }
+
+    /// Goes on with it.
+    pub fn append(&mut self, store: &Store, bytes: &[u8]) {
+        self.len += bytes.len() as u64;
+        let mut rest = bytes;
         while !rest.is_empty() {
-            let take = rest.len().min(PIECE - pending.len());
-            pending.extend_from_slice(&rest[..take]);
+            let take = rest.len().min(PIECE - self.pending.len());
+            self.pending.extend_from_slice(&rest[..take]);
             rest = &rest[take..];
-            if pending.len() == PIECE {
-                write_piece(store, id, piece, &mut pending, cid);
-                piece += 1;
+            if self.pending.len() == PIECE {
+                self.write_piece(store);
             }
         }
     }
-    if !pending.is_empty() {
-        write_piece(store, id, piece, &mut pending, cid);
-    }
-    BlobRef { id, len }
-}
 
-fn write_piece(store: &Store, blob: u32, piece: u32, bytes: &mut Vec<u8>, cid: pg_sys::CommandId) {
-    pgrx::check_for_interrupts!();
-    store.insert(Item::Blob { blob, piece }.key(), bytes, cid, 0);
-    bytes.clear();
+    /// Ends it, and says where it is.
+    pub fn finish(mut self, store: &Store) -> BlobRef {
+        if !self.pending.is_empty() {
+            self.write_piece(store);
+        }
+        BlobRef { id: self.id, len: self.len }
+    }
+
+    fn write_piece(&mut self, store: &Store) {
+        pgrx::check_for_interrupts!();
+        store.insert(Item::Blob { blob: self.id, piece: self.piece }.key(), &self.pending, self.cid, 0);
+        self.pending.clear();
+        self.piece += 1;
+    }
 }
 
 /// Deletes a byte stream.

@@ -85,6 +85,16 @@ pub fn note_interruption(table: Rel) {
     });
 }
 
+/// How many stripes a command of the current subtransaction has filled in a table, if it did nothing else since.
+pub fn stripes_filled(table: Rel, cid: pg_sys::CommandId) -> usize {
+    // SAFETY: an INSERT runs inside a transaction.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    PROGRESS.with_borrow(|map| {
+        let progress = map.get(&table.file()).filter(|p| p.cid == cid && p.subtransaction == subtransaction);
+        progress.map_or(0, |progress| progress.stripes)
+    })
+}
+
 fn count_stripe(table: Rel) {
     PROGRESS.with_borrow_mut(|map| {
         if let Some(progress) = map.get_mut(&table.file()) {

@@ -157,13 +157,30 @@ fn peek_again(table: Rel) -> Result<Option<Meta>, OrochiError> {
         return Ok(None);
     }
     let companion = OpenRel::table(oid, pg_sys::AccessShareLock);
-    if companion.rel().physical_blocks() == 0 {
+    if !has_tuples(companion.rel()) {
         return Ok(None);
     }
     match peek(table) {
         None => Err(OrochiError::Corrupted { relation: table.name(), what: "the metapage is missing".into() }),
         found => Ok(found),
     }
+}
+
+/// True if a page of a heap has ever had a tuple. Pages without one are what a transaction leaves behind that had made the file longer when
+/// the server crashed, and whose records had not reached the disk.
+fn has_tuples(heap: Rel) -> bool {
+    (0..heap.physical_blocks()).any(|block| {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the relation is open and has the block; the page is pinned and share-locked while its header is read.
+        unsafe {
+            let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            let locked = Locked(pg_sys::ReadBufferExtended(heap.raw(), main, block, mode, std::ptr::null_mut()));
+            pg_sys::LockBuffer(locked.0, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let header = pg_sys::BufferGetPage(locked.0).cast::<pg_sys::PageHeaderData>();
+            usize::from((*header).pd_lower) > std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp)
+        }
+    })
 }
 
 /// Changes the metapage, making it first if need be, and returns what `change` returns.

@@ -5,6 +5,7 @@ mod blob;
 mod block;
 mod cache;
 pub mod columns;
+pub mod copy;
 pub mod cursor;
 mod dead_set;
 mod dml;

@@ -4,8 +4,8 @@ use super::blob::{self, BlobSource, Pieces, ReadError};
 use super::cache::{self, Entry, Located, Part};
 use super::encoding::{
     AlignedBuf, BlobRef, ByteSource, ColumnDirectory, ColumnStatistics, Decoder, DeleteBitmap, Finished, Footer,
-    MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, Vector, check_filter,
-    may_have, read_directory, read_footer, read_row_block, read_statistics, read_vector,
+    MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Permutation, Position, RowBlock, Selection, StripeMeta, StripeSummary, Vector,
+    check_filter, may_have, read_directory, read_footer, read_row_block, read_statistics, read_vector,
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
@@ -417,7 +417,12 @@ pub fn insert_meta(store: &Store, meta: &StripeMeta, cid: pg_sys::CommandId) -> 
 /// Writes a finished stripe under a number of its own: its bytes, then its description.
 pub fn write(store: &Store, finished: &Finished, cid: pg_sys::CommandId) -> StripeMeta {
     let blob = blob::write(store, &finished.pieces, cid);
-    let meta = StripeMeta::finished(metapage::reserve_stripe(store.table()), blob.id, &finished.summary);
+    complete(store, blob, &finished.summary, cid)
+}
+
+/// Makes a stripe of bytes that have been written.
+pub fn complete(store: &Store, blob: BlobRef, summary: &StripeSummary, cid: pg_sys::CommandId) -> StripeMeta {
+    let meta = StripeMeta::finished(metapage::reserve_stripe(store.table()), blob.id, summary);
     insert_meta(store, &meta, cid);
     counters::add(Counter::StripesWritten, 1);
     meta

@@ -5,15 +5,16 @@
 //! subtransaction has to read the rows, the stripe is written there, under the nested transaction's id, and kept in memory
 //! as well: if that one aborts, the stripe is written again later.
 
-use super::encoding::{EncodingError, Finished, Limits, StripeMeta};
-use super::key::{ROWS_PER_BLOCK, RowNumber, block_start};
+use super::encoding::{EncodingError, Finished, Limits};
+use super::key::RowNumber;
+use super::numbers::{self, Interval};
 use super::options::Options;
 use super::store::Store;
 use super::stripe_builder::StripeBuilder;
-use super::{insert, metapage, stripe, transaction};
+use super::{insert, stripe, transaction};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
-use crate::pg::relation::{FileId, NumberingLock};
+use crate::pg::relation::FileId;
 use crate::pg::{OpenRel, Rel, heap};
 use crate::settings;
 use pgrx::pg_sys;
@@ -112,20 +113,17 @@ pub struct Pushed {
     pub closed: bool,
 }
 
+/// Stripes of a statement for which less than a whole one's numbers are reserved.
+pub const FIRST_STRIPES: usize = FIRST_RESERVATIONS.len();
+
 /// Reserves an interval and starts a buffer for it; returns its position.
 fn begin(table: Rel, cid: pg_sys::CommandId, owner: pg_sys::SubTransactionId, stripes_before: usize) -> usize {
     transaction::touch();
     let store = Store::open_for_write(table);
     let options = Options::of(table);
-    let whole = u64::from(options.stripe_row_limit()).div_ceil(ROWS_PER_BLOCK) as u32;
+    let whole = numbers::whole_stripe(options.stripe_row_limit());
     let blocks = FIRST_RESERVATIONS.get(stripes_before).copied().unwrap_or(whole).min(whole);
-    let numbering = NumberingLock::take(table);
-    let first = block_start(metapage::reserve_blocks(table, blocks)).0;
-    let last = first + u64::from(blocks) * ROWS_PER_BLOCK - 1;
-    // A number of its own: the stripe comes to stand beside it, and keys are unique.
-    let number = metapage::reserve_stripe(table);
-    let reservation = stripe::insert_meta(&store, &StripeMeta::reservation(number, first, last), cid);
-    drop(numbering);
+    let Interval { first, last, reservation } = numbers::reserve(&store, blocks, cid);
     let limits = Limits { stripe_bytes: settings::write_buffer_bytes(), ..Limits::default() };
     let builder = StripeBuilder::new(table, &options, limits).unwrap_or_else(|e| writer_error(table, &e).raise());
     BUFFERS.with_borrow_mut(|buffers| {

@@ -44,6 +44,7 @@ counters! {
     MoverErrors => "mover_errors_total", "Runs of the mover that failed.";
     WritesDelayed => "writes_delayed_total", "Statements that were delayed because too many rows waited to be moved.";
     WriteDelayMilliseconds => "write_delay_milliseconds_total", "Milliseconds for which statements were delayed.";
+    CopyWorkersStarted => "copy_workers_started_total", "Parallel workers that COPY has started.";
     Merges => "merges_total", "Merges of stripes into new ones.";
     Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }

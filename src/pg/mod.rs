@@ -4,6 +4,7 @@
 //! guard or a plain value. Version conditions live in [`compat`] alone.
 
 pub mod compat;
+pub mod copy;
 pub mod datum_sort;
 pub mod error;
 pub mod error_fields;
@@ -15,6 +16,7 @@ pub mod keyscan;
 pub mod label;
 pub mod memory;
 pub mod owned_values;
+pub mod parallel;
 pub mod read_ahead;
 pub mod regclass;
 pub mod relation;

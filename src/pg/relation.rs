@@ -2,7 +2,7 @@
 
 use super::compat;
 use pgrx::pg_sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// A relation that somebody keeps open. Copying it does not open it again.
 #[derive(Clone, Copy)]
@@ -38,6 +38,12 @@ impl Rel {
     #[inline]
     pub fn oid(self) -> pg_sys::Oid {
         self.data().rd_id
+    }
+
+    /// Unqualified name as it is, in the encoding of the database.
+    pub fn c_name(self) -> CString {
+        // SAFETY: relname is a NUL-terminated name of at most 63 bytes.
+        unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_owned()
     }
 
     /// Unqualified name.
@@ -90,6 +96,12 @@ impl Rel {
         t.trig_insert_before_row || t.trig_insert_instead_row
     }
 
+    /// Counts rows that were inserted, for the statistics.
+    pub fn count_inserted(self, rows: u64) {
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::pgstat_count_heap_insert(self.0, rows as pg_sys::PgStat_Counter) }
+    }
+
     /// Identity of the relation's file: database and file number. Changes with TRUNCATE and rewrites.
     #[inline]
     pub fn file(self) -> FileId {
@@ -137,6 +149,15 @@ impl OpenRel {
     pub fn table(oid: pg_sys::Oid, lock: u32) -> Self {
         // SAFETY: table_open raises an ERROR rather than returning an invalid relation.
         Self(unsafe { Rel::new(pg_sys::table_open(oid, lock as pg_sys::LOCKMODE)) })
+    }
+
+    /// Opens a relation of any kind on which a lock is held; `None` if it is gone.
+    pub fn locked(oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: inside a transaction; the relation stays while the lock is held.
+        unsafe {
+            let relation = pg_sys::try_relation_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            (!relation.is_null()).then(|| Self(Rel::new(relation)))
+        }
     }
 
     /// Opens a table if its lock is free and it is still there. Never waits.

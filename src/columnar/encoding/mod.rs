@@ -71,7 +71,7 @@ pub use types::{
 #[cfg(test)]
 pub use vector::Nulls;
 pub use vector::Vector;
-pub use writer::{Finished, StripeWriter};
+pub use writer::{Finished, StripeSummary, StripeWriter};
 pub use zone::{Zone, order_keys};
 
 /// Result of everything in this module.

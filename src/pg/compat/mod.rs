@@ -3,6 +3,7 @@
 //! What is not only spelt differently has two modules, `until` the last major of the old way and `since` the first of the new,
 //! which export the same names.
 
+pub mod copy;
 pub mod custom_scan;
 pub mod table_am;
 pub mod workers;
@@ -85,6 +86,18 @@ pub unsafe fn oid_list(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
     }
     // SAFETY: the caller's promise; `elements` has `length` cells.
     unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).oid_value).collect() }
+}
+
+/// Numbers of an integer list.
+///
+/// # Safety
+/// `list` must be NIL or an integer list.
+pub unsafe fn int_list(list: *mut pg_sys::List) -> Vec<i32> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise; `elements` has `length` cells.
+    unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).int_value).collect() }
 }
 
 /// A header pointer as PostgreSQL's functions want it.

@@ -1,0 +1,289 @@
+//! The session of a COPY with workers: reads lines, deals them out, hands out row numbers, and writes the stripes that come back.
+//!
+//! It never waits for one worker alone: what cannot be sent stays in an outbox, and when there is nothing to do it waits for all of
+//! them. One stripe is written at a time, for its bytes should lie together; who has another one waits in its queue.
+
+use super::batch::{Batch, TooLarge};
+use super::output::{Event, Output};
+use super::{message, worker};
+use crate::columnar::numbers;
+use crate::columnar::options::Options;
+use crate::columnar::store::Store;
+use crate::monitor::counters::{self, Counter};
+use crate::pg::copy::{self, CopyInput, Deferred, Link, Task};
+use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::parallel::{self, Received, Sent, Workers};
+use crate::pg::{Rel, heap};
+use crate::settings;
+use pgrx::pg_sys;
+use std::time::{Duration, Instant};
+
+/// Memory for the stripe of a worker, below which there are rather fewer workers: small stripes are slow to read.
+const LEAST_MEMORY: usize = 8 << 20;
+
+/// For how long lines of a slow input are collected: meanwhile nobody hears of what workers find wrong.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Loads the rest of the input by workers and returns the number of its rows; `None`, and nothing has been read, if no worker could be
+/// had. `before` rows have been loaded so far. The transaction must have its id.
+pub fn load(
+    table: Rel,
+    columns: &[pg_sys::AttrNumber],
+    input: &mut CopyInput,
+    constrained: bool,
+    before: u64,
+    cid: pg_sys::CommandId,
+) -> Option<u64> {
+    // Opened before parallel mode, in which no companion could be made.
+    let store = Store::open_for_write(table);
+    let memory = settings::write_buffer_bytes();
+    let wanted = settings::copy_workers().min(parallel::most_workers()).min(memory / LEAST_MEMORY).max(1);
+    let stripe_bytes = memory / wanted;
+    let task = Task { table: table.oid(), columns: columns.to_vec(), stripe_bytes };
+    let (mut workers, mut links) = copy::prepare(worker::FUNCTION, wanted, &task);
+    let launched = workers.launch();
+    links.truncate(launched);
+    if launched == 0 {
+        workers.finish();
+        return None;
+    }
+    pgrx::debug1!("COPY into columnar table \"{}\" uses {launched} parallel workers", table.name());
+    counters::add(Counter::CopyWorkersStarted, launched as u64);
+    links.iter().enumerate().for_each(|(index, link)| workers.bind(index, &link.sender, &link.receiver));
+    let blocks = numbers::whole_stripe(Options::of(table).stripe_row_limit());
+    let mut leader = Leader {
+        output: Output::new(store, cid),
+        hands: links.into_iter().map(Hand::new).collect(),
+        workers,
+        writing: None,
+        next: 0,
+        rest: Some(Vec::new()),
+        sent: 0,
+        blocks,
+        constrained,
+        failed: None,
+        own_error: None,
+    };
+    leader.run(input, before);
+    Some(leader.finish(table))
+}
+
+/// A worker as the leader sees it.
+struct Hand {
+    link: Link,
+    /// A message that is not wholly sent yet.
+    outbox: Option<Vec<u8>>,
+    /// It has been told, or is about to be told, that there are no more rows.
+    ended: bool,
+    /// It has said that nothing follows.
+    done: bool,
+}
+
+impl Hand {
+    fn new(link: Link) -> Self {
+        Self { link, outbox: None, ended: false, done: false }
+    }
+}
+
+struct Leader {
+    workers: Workers,
+    hands: Vec<Hand>,
+    output: Output,
+    /// Whose stripe is being written.
+    writing: Option<usize>,
+    /// Who is asked first whether it takes rows.
+    next: usize,
+    /// Memory for the next batch; `None` at the end of the input.
+    rest: Option<Vec<u8>>,
+    /// Rows that have been dealt out.
+    sent: u64,
+    /// Virtual blocks of an interval.
+    blocks: u32,
+    constrained: bool,
+    /// The first line that a worker has found wrong, and the worker.
+    failed: Option<(u64, usize)>,
+    /// What is wrong with the line after all that were dealt out.
+    own_error: Option<Deferred>,
+}
+
+impl Leader {
+    fn run(&mut self, input: &mut CopyInput, before: u64) {
+        while !self.hands.iter().all(|hand| hand.done) {
+            pgrx::check_for_interrupts!();
+            let mut idle = true;
+            idle &= !self.hand_out_numbers();
+            idle &= !self.collect();
+            idle &= !self.send();
+            idle &= !self.deal(input);
+            if idle {
+                parallel::wait();
+            } else {
+                input.report_rows(before + self.output.rows);
+            }
+        }
+        if let Some((_, index)) = self.failed {
+            self.raise_error_of(index);
+        }
+        if let Some(error) = self.own_error.take() {
+            error.raise();
+        }
+    }
+
+    /// Gives row numbers to those who wait for them; true if there were any.
+    fn hand_out_numbers(&mut self) -> bool {
+        let mut any = false;
+        for hand in self.hands.iter().filter(|hand| hand.link.numbers.are_wanted()) {
+            let (first, last) = self.output.reserve(self.blocks);
+            hand.link.numbers.give(first, last);
+            hand.link.sender.wake();
+            any = true;
+        }
+        any
+    }
+
+    /// Receives a message from each worker, or from the one whose stripe is being written; true if there was one.
+    fn collect(&mut self) -> bool {
+        let mut any = false;
+        for index in 0..self.hands.len() {
+            if self.hands[index].done || self.writing.is_some_and(|writing| writing != index) {
+                continue;
+            }
+            let event = match self.hands[index].link.receiver.try_receive() {
+                Received::Nothing => continue,
+                Received::Gone => self.raise_lost(),
+                Received::Message(message) => self.output.take(message),
+            };
+            any = true;
+            match event.or_raise() {
+                Event::Bytes => self.writing = Some(index),
+                Event::Stripe => self.writing = None,
+                Event::Done => self.hands[index].done = true,
+                Event::Failed(line) => self.fail(index, line),
+            }
+        }
+        any
+    }
+
+    /// Sends what is in the outboxes as far as it can be sent; true if one got empty.
+    fn send(&mut self) -> bool {
+        let mut any = false;
+        for index in 0..self.hands.len() {
+            let hand = &mut self.hands[index];
+            let Some(message) = &hand.outbox else { continue };
+            match hand.link.sender.try_send(message) {
+                Sent::NotYet => {}
+                Sent::Yes => {
+                    let memory = hand.outbox.take();
+                    if let (Some(rest), Some(memory)) = (&mut self.rest, memory)
+                        && rest.capacity() == 0
+                    {
+                        *rest = memory;
+                    }
+                    any = true;
+                }
+                Sent::Gone => self.raise_lost(),
+            }
+        }
+        any
+    }
+
+    /// Reads lines for a worker that has nothing in its outbox; true if there is one. At the end of the input says so to all.
+    fn deal(&mut self, input: &mut CopyInput) -> bool {
+        let count = self.hands.len();
+        let free = (0..count).map(|step| (self.next + step) % count);
+        let mut free = free.filter(|index| self.hands[*index].outbox.is_none() && !self.hands[*index].ended);
+        let Some(index) = free.next() else { return false };
+        if let Some(memory) = &mut self.rest {
+            let mut batch = Batch::new(message::ROWS, std::mem::take(memory));
+            match copy::catch(|| fill(&mut batch, input, self.constrained)) {
+                Ok(true) => {}
+                Ok(false) => self.rest = None,
+                Err(error) => {
+                    self.own_error = Some(error);
+                    self.give_up();
+                }
+            }
+            self.sent += u64::from(batch.rows());
+            if batch.rows() > 0 {
+                self.hands[index].outbox = Some(batch.into_message());
+                self.next = (index + 1) % count;
+            }
+        } else {
+            self.hands[index].outbox = Some(vec![message::END]);
+            self.hands[index].ended = true;
+        }
+        true
+    }
+
+    /// A worker has found a line wrong. Later lines do not matter any more, so no more are read.
+    fn fail(&mut self, index: usize, line: u64) {
+        self.failed = Some(self.failed.map_or((line, index), |first| first.min((line, index))));
+        self.hands[index].ended = true;
+        self.hands[index].done = true;
+        self.give_up();
+    }
+
+    /// Something is wrong, but what has been dealt out must be looked at, for an earlier line may be wrong as well.
+    fn give_up(&mut self) {
+        self.rest = None;
+        self.output.discards = true;
+    }
+
+    /// Lets a worker raise the error that it has found.
+    fn raise_error_of(&mut self, index: usize) -> ! {
+        let hand = &mut self.hands[index];
+        for message in [hand.outbox.take(), Some(vec![message::RAISE])].into_iter().flatten() {
+            while hand.link.sender.try_send(&message) == Sent::NotYet {
+                parallel::wait();
+            }
+        }
+        while !matches!(hand.link.receiver.try_receive(), Received::Gone) {
+            parallel::wait();
+        }
+        self.raise_lost()
+    }
+
+    /// A worker has gone although it had not said that it is done.
+    fn raise_lost(&self) -> ! {
+        self.workers.raise_errors();
+        OrochiError::Internal("a parallel worker of COPY has ended too early".into()).raise()
+    }
+
+    /// Ends the workers and what only they needed; returns the number of rows.
+    fn finish(self, table: Rel) -> u64 {
+        self.workers.finish();
+        let rows = self.output.rows;
+        if rows != self.sent {
+            let what = format!("workers of COPY have written {rows} of {} rows", self.sent);
+            OrochiError::Internal(what).raise();
+        }
+        self.output.release();
+        table.count_inserted(rows);
+        heap::check_serializable_write(table, None);
+        counters::add(Counter::RowsInsertedStripe, rows);
+        rows
+    }
+}
+
+/// Puts lines into a batch until it is full or as old as a batch may get; false at the end of the input.
+fn fill(batch: &mut Batch, input: &mut CopyInput, constrained: bool) -> bool {
+    let columns = input.columns();
+    let start = Instant::now();
+    input.tidy();
+    while !batch.is_full() && start.elapsed() < PATIENCE {
+        pgrx::check_for_interrupts!();
+        let Some(line) = input.next_line() else { return false };
+        // Only errors about a row as a whole show the line's text.
+        let pushed = if constrained || line.len() != columns {
+            line.with_text(|text| batch.push(line.number, Some(text), line.fields()))
+        } else {
+            batch.push(line.number, None, line.fields())
+        };
+        pushed.map_err(out_of_memory).or_raise();
+    }
+    true
+}
+
+fn out_of_memory(TooLarge(bytes): TooLarge) -> OrochiError {
+    OrochiError::OutOfMemory { detail: format!("{bytes} bytes for a line of the input could not be allocated.") }
+}

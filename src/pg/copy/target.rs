@@ -1,0 +1,106 @@
+//! The table that rows are put into.
+
+use super::statement::ParseState;
+use crate::pg::{Rel, compat};
+use pgrx::pg_sys;
+
+/// A slot for one row of a table at a time, and what the executor needs to check the table's constraints.
+pub struct RowTarget {
+    estate: *mut pg_sys::EState,
+    context: *mut pg_sys::ExprContext,
+    info: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    table: Rel,
+    constrained: bool,
+}
+
+impl RowTarget {
+    /// # Safety
+    /// `state` must be for `table`; both must outlive the target.
+    pub unsafe fn new(table: Rel, state: &ParseState) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::with_state(table, state.raw()) }
+    }
+
+    /// # Safety
+    /// As for [`Self::new`].
+    unsafe fn with_state(table: Rel, state: *mut pg_sys::ParseState) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let old = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+            compat::copy::init_range_table(estate, state);
+            let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(info, table.raw(), 1, std::ptr::null_mut(), 0);
+            let slot = pg_sys::MakeSingleTupleTableSlot(table.desc(), &raw const pg_sys::TTSOpsVirtual);
+            let context = pg_sys::MakePerTupleExprContext(estate);
+            pg_sys::MemoryContextSwitchTo(old);
+            let constrained = !(*table.desc()).constr.is_null();
+            Self { estate, context, info, slot, table, constrained }
+        }
+    }
+
+    /// A target in a parallel worker, which has the lightest lock on the table.
+    ///
+    /// # Safety
+    /// The table must outlive the target.
+    pub unsafe fn for_worker(table: Rel, columns: &[pg_sys::AttrNumber]) -> Self {
+        let (text, environment) = (std::ptr::null(), std::ptr::null_mut());
+        // SAFETY: the caller's promise; the state lives until the worker ends.
+        unsafe {
+            let state = compat::copy::parse_state(table, columns, pg_sys::AccessShareLock, text, environment);
+            Self::with_state(table, state)
+        }
+    }
+
+    /// Whether rows can violate a constraint.
+    pub fn is_constrained(&self) -> bool {
+        self.constrained
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> *mut pg_sys::TupleTableSlot {
+        self.slot
+    }
+
+    /// The context for default expressions.
+    pub(super) fn expressions(&self) -> *mut pg_sys::ExprContext {
+        self.context
+    }
+
+    /// Forgets the last row, and works in memory that lives as long as the next one while `fill` fills in its values; false if it
+    /// says that there is none.
+    ///
+    /// # Safety
+    /// If it says so, `fill` must have set all values of the slot.
+    pub(super) unsafe fn next_row(&mut self, fill: impl FnOnce(*mut pg_sys::TupleTableSlot) -> bool) -> bool {
+        // SAFETY: made in `new`; the caller's promise.
+        unsafe {
+            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory);
+            let old = pg_sys::MemoryContextSwitchTo((*self.context).ecxt_per_tuple_memory);
+            let filled = fill(self.slot);
+            pg_sys::MemoryContextSwitchTo(old);
+            if !filled {
+                return false;
+            }
+            pg_sys::ExecStoreVirtualTuple(self.slot);
+            // Constraints may ask for it.
+            (*self.slot).tts_tableOid = self.table.oid();
+            if self.constrained {
+                pg_sys::ExecConstraints(self.info, self.slot, self.estate);
+            }
+            true
+        }
+    }
+
+    /// Frees everything. Not done on drop: after an ERROR the memory context does it.
+    pub fn end(self) {
+        // SAFETY: made in `new`, ended once.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+}
