@@ -25,6 +25,9 @@ use crate::pg::values;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
+/// Bytes, once decoded, of the stripes that are sorted together at most, so that one step of the mover ends in time.
+const GROUP_BYTES: u64 = 1 << 30;
+
 /// What a table asks for, and how far that has been done.
 #[derive(Clone, Copy, Default)]
 pub struct Clustered {
@@ -73,20 +76,24 @@ fn hash(keys: &[SortKey], options: &Options) -> u64 {
 }
 
 /// The next stripes to be sorted together, of those that begin at row number `from` or behind it: neighbours whose row numbers no other
-/// stripe's lie among, as many full ones as the table asks for, or as one interval of row numbers may hold. On demand fewer will do.
+/// stripe's lie among, as many full ones as the table asks for, or as one interval of row numbers or one step may hold. On demand fewer will do.
 fn next_group(all: &[Described], from: u64, options: &Options, effort: Effort) -> Option<Range<usize>> {
     let alone = find_alone(all);
     let wanted = options.recluster_stripes();
     let mut start = all.partition_point(|described| described.meta.first_row < from);
     while start < all.len() {
         let first = RowNumber(all[start].meta.first_row).block();
-        let near = |end: usize| RowNumber(all[end].meta.last_row).block() - first < WIDE_SPAN;
-        let (mut end, mut full) = (start, 0);
-        while end < all.len() && alone[end] && near(end) && full < wanted {
+        let (mut end, mut full, mut bytes) = (start, 0, 0);
+        let fits = |end: usize, bytes: u64| {
+            let meta = &all[end].meta;
+            RowNumber(meta.last_row).block() - first < WIDE_SPAN && bytes + meta.plain_bytes <= GROUP_BYTES
+        };
+        while end < all.len() && alone[end] && fits(end, bytes) && full < wanted {
             full += usize::from(merge::is_full(&all[end].meta, options.stripe_row_limit()));
+            bytes += all[end].meta.plain_bytes;
             end += 1;
         }
-        let no_more = effort == Effort::Thorough || (end < all.len() && !near(end));
+        let no_more = effort == Effort::Thorough || (end < all.len() && !fits(end, bytes));
         if full == wanted || (no_more && full >= 2) {
             return Some(start..end);
         }
