@@ -8,7 +8,7 @@ from harness.fire import Prober, check_waits, create_pair, drop_kept_rows, mover
 from harness.readers import Reader, StatementReader, compaction, vacuum
 from harness.writers import Locker, Writer
 
-SECONDS = settings.size(25, 600)
+SECONDS = settings.size(15, 600)
 CRASHES = settings.size(1, 10)
 WRITERS = 8
 #: Stripes are small, sorted, and sorted together.
