@@ -16,6 +16,7 @@ use crate::pg::parallel::{self, Received, Sent, Workers};
 use crate::pg::{Rel, heap};
 use crate::settings;
 use pgrx::pg_sys;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Memory for the stripe of a worker, below which there are rather fewer workers: small stripes are slow to read.
@@ -56,7 +57,9 @@ pub fn load(
         hands: links.into_iter().map(Hand::new).collect(),
         workers,
         writing: None,
-        next: 0,
+        turn: 0,
+        run: Run::default(),
+        longest: Run { rows: Options::of(table).stripe_row_limit(), bytes: stripe_bytes },
         rest: Some(Vec::new()),
         sent: 0,
         blocks,
@@ -71,8 +74,8 @@ pub fn load(
 /// A worker as the leader sees it.
 struct Hand {
     link: Link,
-    /// A message that is not wholly sent yet.
-    outbox: Option<Vec<u8>>,
+    /// Messages that are not sent yet, the first of them perhaps in part.
+    outbox: VecDeque<Vec<u8>>,
     /// It has been told, or is about to be told, that there are no more rows.
     ended: bool,
     /// It has said that nothing follows.
@@ -81,8 +84,15 @@ struct Hand {
 
 impl Hand {
     fn new(link: Link) -> Self {
-        Self { link, outbox: None, ended: false, done: false }
+        Self { link, outbox: VecDeque::new(), ended: false, done: false }
     }
+}
+
+/// Rows that a worker gets one after the other.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    rows: u32,
+    bytes: usize,
 }
 
 struct Leader {
@@ -91,8 +101,12 @@ struct Leader {
     output: Output,
     /// Whose stripe is being written.
     writing: Option<usize>,
-    /// Who is asked first whether it takes rows.
-    next: usize,
+    /// Whose turn it is to get rows, and how many it has got.
+    turn: usize,
+    run: Run,
+    /// How many it gets: those of a stripe, for rows that follow each other make a smaller one than rows between which others are missing.
+    /// As many may wait in memory for each worker.
+    longest: Run,
     /// Memory for the next batch; `None` at the end of the input.
     rest: Option<Vec<u8>>,
     /// Rows that have been dealt out.
@@ -164,55 +178,69 @@ impl Leader {
         any
     }
 
-    /// Sends what is in the outboxes as far as it can be sent; true if one got empty.
+    /// Sends what is in the outboxes as far as it can be sent; true if that was a message at least.
     fn send(&mut self) -> bool {
         let mut any = false;
         for index in 0..self.hands.len() {
             let hand = &mut self.hands[index];
-            let Some(message) = &hand.outbox else { continue };
-            match hand.link.sender.try_send(message) {
-                Sent::NotYet => {}
-                Sent::Yes => {
-                    let memory = hand.outbox.take();
-                    if let (Some(rest), Some(memory)) = (&mut self.rest, memory)
-                        && rest.capacity() == 0
-                    {
-                        *rest = memory;
+            while let Some(message) = hand.outbox.front() {
+                match hand.link.sender.try_send(message) {
+                    Sent::NotYet => break,
+                    Sent::Yes => {
+                        let memory = hand.outbox.pop_front();
+                        if let (Some(rest), Some(memory)) = (&mut self.rest, memory)
+                            && rest.capacity() == 0
+                        {
+                            *rest = memory;
+                        }
+                        any = true;
                     }
-                    any = true;
+                    Sent::Gone => self.raise_lost(),
                 }
-                Sent::Gone => self.raise_lost(),
             }
         }
         any
     }
 
-    /// Reads lines for a worker that has nothing in its outbox; true if there is one. At the end of the input says so to all.
+    /// Reads lines for the worker whose turn it is; true if there is one. At the end of the input says so to all.
     fn deal(&mut self, input: &mut CopyInput) -> bool {
-        let count = self.hands.len();
-        let free = (0..count).map(|step| (self.next + step) % count);
-        let mut free = free.filter(|index| self.hands[*index].outbox.is_none() && !self.hands[*index].ended);
-        let Some(index) = free.next() else { return false };
-        if let Some(memory) = &mut self.rest {
-            let mut batch = Batch::new(message::ROWS, std::mem::take(memory));
-            match copy::catch(|| fill(&mut batch, input, self.constrained)) {
-                Ok(true) => {}
-                Ok(false) => self.rest = None,
-                Err(error) => {
-                    self.own_error = Some(error);
-                    self.give_up();
-                }
+        let Some(memory) = &mut self.rest else { return self.end_all() };
+        if self.run.rows >= self.longest.rows || self.run.bytes >= self.longest.bytes {
+            let count = self.hands.len();
+            let mut others = (1..=count).map(|step| (self.turn + step) % count);
+            // Who has something left to be sent has enough to do.
+            let Some(next) = others.find(|index| self.hands[*index].outbox.is_empty()) else { return false };
+            (self.turn, self.run) = (next, Run::default());
+        }
+        let mut batch = Batch::new(message::ROWS, std::mem::take(memory));
+        let most = self.longest.rows - self.run.rows;
+        match copy::catch(|| fill(&mut batch, input, self.constrained, most)) {
+            Ok(true) => {}
+            Ok(false) => self.rest = None,
+            Err(error) => {
+                self.own_error = Some(error);
+                self.give_up();
             }
-            self.sent += u64::from(batch.rows());
-            if batch.rows() > 0 {
-                self.hands[index].outbox = Some(batch.into_message());
-                self.next = (index + 1) % count;
-            }
-        } else {
-            self.hands[index].outbox = Some(vec![message::END]);
-            self.hands[index].ended = true;
+        }
+        self.sent += u64::from(batch.rows());
+        self.run.rows += batch.rows();
+        if batch.rows() > 0 {
+            let message = batch.into_message();
+            self.run.bytes += message.len();
+            self.hands[self.turn].outbox.push_back(message);
         }
         true
+    }
+
+    /// Says to all that there are no more rows; true if they did not know.
+    fn end_all(&mut self) -> bool {
+        let mut any = false;
+        for hand in self.hands.iter_mut().filter(|hand| !hand.ended) {
+            hand.outbox.push_back(vec![message::END]);
+            hand.ended = true;
+            any = true;
+        }
+        any
     }
 
     /// A worker has found a line wrong. Later lines do not matter any more, so no more are read.
@@ -232,7 +260,8 @@ impl Leader {
     /// Lets a worker raise the error that it has found.
     fn raise_error_of(&mut self, index: usize) -> ! {
         let hand = &mut self.hands[index];
-        for message in [hand.outbox.take(), Some(vec![message::RAISE])].into_iter().flatten() {
+        // What is sent in part has to be sent as a whole.
+        for message in hand.outbox.pop_front().into_iter().chain([vec![message::RAISE]]) {
             while hand.link.sender.try_send(&message) == Sent::NotYet {
                 parallel::wait();
             }
@@ -265,12 +294,12 @@ impl Leader {
     }
 }
 
-/// Puts lines into a batch until it is full or as old as a batch may get; false at the end of the input.
-fn fill(batch: &mut Batch, input: &mut CopyInput, constrained: bool) -> bool {
+/// Puts up to `most` lines into a batch until it is full or as old as a batch may get; false at the end of the input.
+fn fill(batch: &mut Batch, input: &mut CopyInput, constrained: bool, most: u32) -> bool {
     let columns = input.columns();
     let start = Instant::now();
     input.tidy();
-    while !batch.is_full() && start.elapsed() < PATIENCE {
+    while batch.rows() < most && !batch.is_full() && start.elapsed() < PATIENCE {
         pgrx::check_for_interrupts!();
         let Some(line) = input.next_line() else { return false };
         // Only errors about a row as a whole show the line's text.
