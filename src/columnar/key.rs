@@ -86,11 +86,8 @@ impl Item {
 
     /// Key of a stripe that spans `blocks` virtual blocks.
     pub fn stripe_key(first_block: u32, blocks: u32, stripe: u32) -> Key {
-        let base = match blocks {
-            ..=DENSE_SPAN => DENSE_BASE,
-            ..=WIDE_SPAN => WIDE_BASE,
-            _ => SPARSE_BASE,
-        };
+        let spans = [(DENSE_SPAN, DENSE_BASE), (WIDE_SPAN, WIDE_BASE)];
+        let base = spans.into_iter().find(|(span, _)| blocks <= *span).map_or(SPARSE_BASE, |(_, base)| base);
         stripe_key(base, first_block, stripe)
     }
 

@@ -128,10 +128,8 @@ unsafe extern "C-unwind" fn materialize_slot(slot: *mut pg_sys::TupleTableSlot) 
     // SAFETY: called by core with one of our slots.
     unsafe {
         let ours = slot.cast::<ColumnarSlot>();
-        if (*ours).base.tuple.is_null() {
-            if (*ours).owned.is_in_use() || (*ours).owned.take(slot) {
-                return;
-            }
+        if (*ours).base.tuple.is_null() && ((*ours).owned.is_in_use() || (*ours).owned.take(slot)) {
+            return;
         }
         form_tuple(slot);
         if let Some(base) = pg_sys::TTSOpsHeapTuple.materialize {
