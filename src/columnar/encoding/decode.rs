@@ -163,11 +163,7 @@ impl Decoder {
         let mut cursor = Cursor::new(job.payload, WHAT);
         Self::places(&mut self.integers, job.rows)?;
         let (out, _) = vector.data.prepare(job.rows * LEN)?.as_chunks_mut::<LEN>();
-        alp::decode(&mut cursor, &mut self.integers, &mut self.scratch, |index, value: F| {
-            if let Some(place) = out.get_mut(index) {
-                *place = bytes_of(value);
-            }
-        })?;
+        alp::decode(&mut cursor, &mut self.integers, &mut self.scratch, out, bytes_of)?;
         cursor.finish()
     }
 

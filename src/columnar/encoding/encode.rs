@@ -4,14 +4,16 @@ use super::bytes::{align_up, reserve};
 use super::compress::{Method, VectorCompressor};
 use super::decimal::{Decimal, POWERS};
 use super::dictionary::Dictionary;
+use super::floats::FloatEncoder;
 use super::fsst::FsstEncoder;
 use super::integers::{self, IntegerScratch};
+use super::numbers::{each, load_integers};
 use super::patience::{Habits, Patience};
 use super::sketch::Sketch;
 use super::types::{ColumnType, Order, Physical, stride};
 use super::values::{padding, skip_padding};
 use super::zone::{Zone, is_set, scaled_zone, zone_of};
-use super::{Encoding, Result, alp, alp_rd};
+use super::{Encoding, Result};
 
 /// Values of a vector that is about to be closed.
 #[derive(Clone, Copy)]
@@ -28,7 +30,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn is_null(&self, row: usize) -> bool {
+    pub fn is_null(&self, row: usize) -> bool {
         !self.nulls.is_empty() && is_set(self.nulls, row)
     }
 
@@ -94,8 +96,8 @@ impl<'a> Iterator for Rows<'a> {
 pub(super) struct VectorEncoder {
     compressor: VectorCompressor,
     integers: Vec<i64>,
-    words: Vec<u64>,
     scratch: IntegerScratch,
+    floats: FloatEncoder,
     dictionary: Dictionary,
     fsst: FsstEncoder,
     /// The vector before compression.
@@ -107,8 +109,8 @@ impl VectorEncoder {
         VectorEncoder {
             compressor,
             integers: Vec::new(),
-            words: Vec::new(),
             scratch: IntegerScratch::default(),
+            floats: FloatEncoder::default(),
             dictionary: Dictionary::default(),
             fsst: FsstEncoder::default(),
             payload: Vec::new(),
@@ -117,7 +119,7 @@ impl VectorEncoder {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        let lists = (self.integers.capacity() + self.words.capacity()) * 8;
+        let lists = self.integers.capacity() * 8 + self.floats.memory();
         let parts = self.scratch.memory() + self.dictionary.memory() + self.fsst.memory() + self.compressor.memory();
         lists + parts + self.payload.capacity()
     }
@@ -174,11 +176,11 @@ impl VectorEncoder {
     /// Appends the values in the form that suits them, and finds their zone.
     fn append_values(&mut self, source: &Source<'_>, patience: &mut Patience) -> Result<(Encoding, Option<Zone>)> {
         let encoding = match (source.column.physical, source.column.order) {
-            (Physical::Fixed { len: 8 }, Order::Float8) => self.append_doubles(source)?,
+            (Physical::Fixed { len: 8 }, Order::Float8) => {
+                Some(self.floats.encode(source, f64::from_le_bytes, &mut self.payload)?)
+            }
             (Physical::Fixed { len: 4 }, Order::Float4) => {
-                let values = floats(source, f32::from_le_bytes)?;
-                let are_decimals = alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)?;
-                are_decimals.then_some(Encoding::Alp)
+                Some(self.floats.encode(source, f32::from_le_bytes, &mut self.payload)?)
             }
             (Physical::Fixed { len: 1 | 2 | 4 | 8 }, _) => {
                 load_integers(source, &mut self.integers)?;
@@ -208,6 +210,10 @@ impl VectorEncoder {
     fn add_distinct(&self, source: &Source<'_>, encoding: Encoding, sketch: &mut Sketch) {
         let add = |value| sketch.add(&source.column, value);
         match encoding {
+            _ if source.column.order == Order::Float8 => sketch.add_floats(each(source, f64::from_le_bytes)),
+            _ if source.column.order == Order::Float4 => {
+                sketch.add_floats(each(source, |bytes| f32::from_le_bytes(bytes).into()))
+            }
             Encoding::Integers => sketch.add_integers(&self.integers),
             Encoding::Decimal => {
                 if let [scale, unit, ..] = self.payload.get(align_up(source.nulls.len(), 8)..).unwrap_or_default() {
@@ -217,24 +223,8 @@ impl VectorEncoder {
             Encoding::Dictionary => {
                 self.dictionary.firsts().iter().filter_map(|row| source.value(*row as usize)).for_each(add);
             }
-            Encoding::Plain | Encoding::Fsst | Encoding::Alp | Encoding::AlpRd => match source.column.order {
-                Order::Float8 => sketch.add_floats(each(source, f64::from_le_bytes)),
-                Order::Float4 => sketch.add_floats(each(source, |bytes| f32::from_le_bytes(bytes).into())),
-                _ => source.values().for_each(add),
-            },
+            Encoding::Plain | Encoding::Fsst | Encoding::Alp | Encoding::AlpRd => source.values().for_each(add),
         }
-    }
-
-    /// Appends doubles as integers or with their high bits in a dictionary; nothing if neither is shorter.
-    fn append_doubles(&mut self, source: &Source<'_>) -> Result<Option<Encoding>> {
-        let values = floats(source, f64::from_le_bytes)?;
-        if alp::encode(&values, &mut self.integers, &mut self.scratch, &mut self.payload)? {
-            return Ok(Some(Encoding::Alp));
-        }
-        self.words.clear();
-        reserve(&mut self.words, values.len())?;
-        let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
-        Ok(alp_rd::encode(&bits, &mut self.words, &mut self.payload)?.then_some(Encoding::AlpRd))
     }
 
     /// Appends numerics as integers and returns their zone; `None`, and nothing appended, if they differ in their decimal places or do not
@@ -304,55 +294,4 @@ pub(super) struct Encoded<'a> {
     pub raw: usize,
     pub method: Method,
     pub stored: &'a [u8],
-}
-
-/// The numbers of a column without NULLs.
-fn each<const LEN: usize>(source: &Source<'_>, of: impl Fn([u8; LEN]) -> f64) -> impl Iterator<Item = f64> {
-    let values = source.data.as_chunks().0.iter().enumerate();
-    values.filter(|(row, _)| !source.is_null(*row)).map(move |(_, value)| of(*value))
-}
-
-/// The numbers of a column; a NULL is what comes before it.
-fn floats<F: Copy, const LEN: usize>(source: &Source<'_>, of: impl Fn([u8; LEN]) -> F) -> Result<Vec<F>> {
-    let (values, _) = source.data.as_chunks::<LEN>();
-    let mut out = super::bytes::with_capacity(values.len())?;
-    let first = values.iter().enumerate().find(|(row, _)| !source.is_null(*row)).map(|(_, value)| of(*value));
-    let Some(mut last) = first else { return Ok(out) };
-    for (row, value) in values.iter().enumerate() {
-        if !source.is_null(row) {
-            last = of(*value);
-        }
-        out.push(last);
-    }
-    Ok(out)
-}
-
-/// The values of a column as integers; a NULL is what comes before it.
-fn load_integers(source: &Source<'_>, out: &mut Vec<i64>) -> Result<()> {
-    let unsigned = source.column.order == Order::Unsigned;
-    match source.column.physical {
-        Physical::Fixed { len: 8 } => load(source, out, i64::from_le_bytes),
-        Physical::Fixed { len: 4 } if unsigned => load(source, out, |bytes| u32::from_le_bytes(bytes).into()),
-        Physical::Fixed { len: 4 } => load(source, out, |bytes| i32::from_le_bytes(bytes).into()),
-        Physical::Fixed { len: 2 } => load(source, out, |bytes| i16::from_le_bytes(bytes).into()),
-        _ => load(source, out, |[byte]| byte.into()),
-    }
-}
-
-fn load<const LEN: usize>(source: &Source<'_>, out: &mut Vec<i64>, of: impl Fn([u8; LEN]) -> i64) -> Result<()> {
-    let (values, _) = source.data.as_chunks::<LEN>();
-    out.clear();
-    reserve(out, values.len())?;
-    if source.nulls.is_empty() {
-        out.extend(values.iter().map(|value| of(*value)));
-        return Ok(());
-    }
-    let mut last = values.iter().enumerate().find(|(row, _)| !source.is_null(*row)).map_or(0, |(_, value)| of(*value));
-    for (row, value) in values.iter().enumerate() {
-        if !source.is_null(row) {
-            last = of(*value);
-        }
-        out.push(last);
-    }
-    Ok(())
 }
