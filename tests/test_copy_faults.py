@@ -10,7 +10,7 @@ import pytest
 
 from harness import process, settings
 from harness.copying import ALONE, SMALL, Slow, copy, fails, started, write
-from harness.session import perform
+from harness.session import ok
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="only columnar tables are loaded by workers")
 
@@ -56,13 +56,6 @@ def small_session(server, database):
     ok(connection, f"CREATE TABLE t {TABLE}")
     yield connection
     connection.close()
-
-
-def ok(session, sql):
-    """Performs statements that must succeed and returns the last one's rows."""
-    outcome = perform(session, sql)
-    assert outcome.error is None, f"{sql}: {outcome}"
-    return outcome.rows
 
 
 def lines(csv=False, rows=ROWS):

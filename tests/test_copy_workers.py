@@ -1,12 +1,13 @@
 """COPY with parallel workers loads what a COPY into a heap loads, where it may run at all."""
 
+import random
 import threading
 
 import pytest
 
 from harness import settings, twins
-from harness.copying import ALONE, SMALL, copy, started, write
-from harness.session import perform
+from harness.copying import ALONE, SMALL, copy, fails, started, write
+from harness.session import ok, perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="only columnar tables are loaded by workers")
 
@@ -40,13 +41,6 @@ def small_session(server, database):
     connection = server.connect(database, options=SMALL)
     yield connection
     connection.close()
-
-
-def ok(session, sql):
-    """Performs statements that must succeed and returns the last one's rows."""
-    outcome = perform(session, sql)
-    assert outcome.error is None, f"{sql}: {outcome}"
-    return outcome.rows
 
 
 def narrow(session, name="t", extra="", options=""):
@@ -306,8 +300,48 @@ def test_statistics(server, session):
     assert int(server.scalar("SELECT count(*) FROM pg_stat_progress_copy")) == 0
 
 
+@pytest.mark.parametrize("options", ["", "segment_by => 'n', order_by => 's DESC'"])
+def test_indexes(server, session, options):
+    """Indexes that constrain nothing find every row that workers have loaded, as scans without them do."""
+    narrow(session, extra=", a int[]")
+    ok(session, f"SELECT orochi.columnar_set_options('t', {options})" if options else "SELECT 1")
+    ok(session, """CREATE INDEX ON t (id) INCLUDE (s); CREATE INDEX ON t (n, id DESC); CREATE INDEX ON t USING hash (s);
+        CREATE INDEX ON t USING spgist (s); CREATE INDEX ON t USING gin (a)""")
+    before = started(server)
+    data = "".join(f"{line}\t{{{number % 50},{number % 7}}}\n" for number, line in enumerate(NARROW.splitlines(), 1))
+    assert copy(session, "COPY t FROM STDIN", data) == f"COPY {ROWS}"
+    assert started(server) == before + 2
+    whole(session)
+    ok(session, "SET enable_seqscan = off; SET orochi.enable_columnar_scan = off; CREATE TABLE h USING heap AS SELECT * FROM t")
+    for condition in ("id > 0", f"id BETWEEN 90 AND {ROWS // 2}", "n = 13", "n < 5 AND id > 500", "s = 'text 1717'", f"s = 'text {ROWS}'", "s ^@ 'text 10'", "a @> '{11}'", "a @> '{6,48}'"):
+        query = "SELECT count(*), sum(id), sum(n), min(s), max(s) FROM"
+        plan = "\n".join(line for (line,) in ok(session, f"EXPLAIN {query} t WHERE {condition}"))
+        assert "Index" in plan, f"{condition}: {plan}"
+        assert ok(session, f"{query} t WHERE {condition}") == ok(session, f"{query} h WHERE {condition}"), condition
+    for statement in ("DELETE FROM t WHERE id % 3 = 0", "VACUUM t", "CALL orochi.columnar_compact('t')"):
+        ok(session, statement)
+    assert ok(session, "SELECT count(*), sum(n) FROM t WHERE id > 0") == ok(session, "SELECT count(*), sum(n) FROM h WHERE id % 3 > 0")
+
+
+def test_index_rows_that_are_too_large(server, session):
+    """What an index cannot take is an error, of which nothing is left."""
+    narrow(session)
+    ok(session, "CREATE INDEX ON t (s, id)")
+    long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
+    before = started(server)
+    error = fails(session, "COPY t FROM STDIN", f"{NARROW}{ROWS + 1}\t1\t{long}\n")
+    assert error["sqlstate"] == "54000" and "index row" in error["message_primary"], error
+    assert started(server) == before + 2
+    assert ok(session, "SELECT count(*) FROM t") == [("0",)]
+    assert copy(session, "COPY t FROM STDIN", NARROW) == f"COPY {ROWS}"
+    whole(session)
+
+
 ELSEWHERE = {
-    "index": "CREATE INDEX ON t (id)",
+    "partial index": "CREATE INDEX ON t (id) WHERE n > 5",
+    "index of an expression": "CREATE INDEX ON t (id, upper(s))",
+    "summary": "CREATE INDEX ON t USING brin (id)",
+    "exclusion": "ALTER TABLE t ADD EXCLUDE USING hash (s WITH =)",
     "primary key": "ALTER TABLE t ADD PRIMARY KEY (id)",
     "foreign key": "CREATE TABLE p (n int PRIMARY KEY); INSERT INTO p SELECT generate_series(0, 100); ALTER TABLE t ADD FOREIGN KEY (n) REFERENCES p",
     "row trigger": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",

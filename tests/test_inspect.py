@@ -6,7 +6,7 @@ import pytest
 
 from harness import settings
 from harness.damage import flip, stripe_bytes, without_checksums
-from harness.session import perform
+from harness.session import ok, perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="only columnar tables have stripes")
 
@@ -25,26 +25,21 @@ def test_stripes_and_columns(server, database):
     """Rows, deleted rows, bytes and encodings add up."""
     session = server.connect(database)
 
-    def ask(sql):
-        outcome = perform(session, sql)
-        assert outcome.error is None, outcome
-        return outcome.rows
-
-    ask("SET orochi.row_store_rows = 0")
-    ask("CREATE TABLE t (id int PRIMARY KEY, name text, price numeric(10, 2), nothing int) USING columnar")
-    ask("SELECT orochi.columnar_set_options('t', stripe_row_limit => 5000)")
-    ask("INSERT INTO t SELECT i, 'name ' || i % 7, i % 90 FROM generate_series(1, 20000) i")
-    assert ask("SELECT sum(rows), sum(deleted), bool_or(sorted) FROM orochi.columnar_stripes('t')") == [("20000", "0", "f")]
-    assert ask("SELECT bool_and(bytes > 0 AND ratio > 2 AND vectors >= rows / 1024) FROM orochi.columnar_stripes('t')") == [("t",)]
-    assert ask("SELECT count(DISTINCT stripe) * 4 = count(*) FROM orochi.columnar_stats('t')") == [("t",)]
-    found = dict(ask("SELECT column_name, min(encodings) FROM orochi.columnar_stats('t') GROUP BY 1"))
+    ok(session, "SET orochi.row_store_rows = 0")
+    ok(session, "CREATE TABLE t (id int PRIMARY KEY, name text, price numeric(10, 2), nothing int) USING columnar")
+    ok(session, "SELECT orochi.columnar_set_options('t', stripe_row_limit => 5000)")
+    ok(session, "INSERT INTO t SELECT i, 'name ' || i % 7, i % 90 FROM generate_series(1, 20000) i")
+    assert ok(session, "SELECT sum(rows), sum(deleted), bool_or(sorted) FROM orochi.columnar_stripes('t')") == [("20000", "0", "f")]
+    assert ok(session, "SELECT bool_and(bytes > 0 AND ratio > 2 AND vectors >= rows / 1024) FROM orochi.columnar_stripes('t')") == [("t",)]
+    assert ok(session, "SELECT count(DISTINCT stripe) * 4 = count(*) FROM orochi.columnar_stats('t')") == [("t",)]
+    found = dict(ok(session, "SELECT column_name, min(encodings) FROM orochi.columnar_stats('t') GROUP BY 1"))
     assert found["id"].startswith("integers ") and found["name"].startswith("dictionary ") and found["price"].startswith("decimal "), found
-    assert ask("SELECT sum(nulls), sum(bytes), min(encodings) FROM orochi.columnar_stats('t') WHERE column_name = 'nothing'") == [("20000", "0", "")]
-    assert ask("SELECT * FROM orochi.columnar_check('t')") == []
-    ask("DELETE FROM t WHERE id <= 1000")
-    ask("CALL orochi.columnar_compact('t')")
-    assert ask("SELECT sum(rows - deleted) FROM orochi.columnar_stripes('t')") == [("19000",)]
-    assert ask("SELECT count(*), sum(id) FROM orochi.columnar_salvage(NULL::t)") == ask("SELECT count(*), sum(id) FROM t")
+    assert ok(session, "SELECT sum(nulls), sum(bytes), min(encodings) FROM orochi.columnar_stats('t') WHERE column_name = 'nothing'") == [("20000", "0", "")]
+    assert ok(session, "SELECT * FROM orochi.columnar_check('t')") == []
+    ok(session, "DELETE FROM t WHERE id <= 1000")
+    ok(session, "CALL orochi.columnar_compact('t')")
+    assert ok(session, "SELECT sum(rows - deleted) FROM orochi.columnar_stripes('t')") == [("19000",)]
+    assert ok(session, "SELECT count(*), sum(id) FROM orochi.columnar_salvage(NULL::t)") == ok(session, "SELECT count(*), sum(id) FROM t")
 
 
 def test_for_owners_only(server, database):

@@ -6,7 +6,7 @@ import pytest
 
 from harness import settings, twins
 from harness.process import wait_until
-from harness.session import perform
+from harness.session import ok, perform
 
 ROWS = settings.size(20_000, 1_000_000)
 SLICE = ROWS // 10
@@ -22,13 +22,6 @@ def connection(server, database):
     ok(session, f"CREATE TABLE t (id bigint PRIMARY KEY, v bigint, s text) USING {AM}")
     yield session
     session.close()
-
-
-def ok(session, sql, parameters=None):
-    """Executes a statement that must succeed and returns its rows."""
-    outcome = perform(session, sql, parameters)
-    assert outcome.error is None, f"{sql}: {outcome}"
-    return outcome.rows
 
 
 def in_background(session, sql):

@@ -7,7 +7,7 @@ import pytest
 
 from harness import settings, twins
 from harness.damage import flip, stripe_bytes, without_checksums
-from harness.session import perform
+from harness.session import ok, perform
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="heaps have no statistics of their own")
 
@@ -43,15 +43,9 @@ QUERIES = [
 FACTOR, SLACK = 3, 60
 
 
-def ask(connection, sql):
-    outcome = perform(connection, sql)
-    assert outcome.error is None, (sql, outcome)
-    return outcome.rows
-
-
 def plan(connection, sql):
     """The plan's topmost node."""
-    return json.loads(ask(connection, f"EXPLAIN (FORMAT JSON) {sql}")[0][0])[0]["Plan"]
+    return json.loads(ok(connection, f"EXPLAIN (FORMAT JSON) {sql}")[0][0])[0]["Plan"]
 
 
 def rows(connection, sql):
@@ -67,8 +61,8 @@ def apart(a, b):
 @pytest.fixture(name="session")
 def session_for_plans(server, database):
     connection = server.connect(database)
-    ask(connection, "SET max_parallel_workers_per_gather = 0")
-    ask(connection, "SET orochi.row_store_rows = 0")
+    ok(connection, "SET max_parallel_workers_per_gather = 0")
+    ok(connection, "SET orochi.row_store_rows = 0")
     yield connection
     connection.close()
 
@@ -83,7 +77,7 @@ def load(session, source=SOURCE, options="stripe_row_limit => 25000"):
         for table in ("h_t", "c_t"):
             cursor.execute(f"INSERT INTO {table} {source}")
         cursor.execute("ANALYZE h_t")
-    assert ask(session, "SELECT count(*) FROM pg_statistic WHERE starelid = 'c_t'::regclass") == [("0",)]
+    assert ok(session, "SELECT count(*) FROM pg_statistic WHERE starelid = 'c_t'::regclass") == [("0",)]
 
 
 @pytest.mark.parametrize("limit", [1000, 25000, 1000000])
@@ -110,67 +104,67 @@ def test_small_tables(session):
 
 def test_analyze_goes_first(session):
     """What ANALYZE has found is not overruled, and what it has not found is added."""
-    ask(session, "CREATE TABLE t (a int, b int) USING columnar WITH (autovacuum_enabled = off)")
-    ask(session, "INSERT INTO t SELECT 1, 1 FROM generate_series(1, 10000)")
-    ask(session, "ANALYZE t (a)")
-    ask(session, "INSERT INTO t SELECT 2, 2 FROM generate_series(1, 30000)")
+    ok(session, "CREATE TABLE t (a int, b int) USING columnar WITH (autovacuum_enabled = off)")
+    ok(session, "INSERT INTO t SELECT 1, 1 FROM generate_series(1, 10000)")
+    ok(session, "ANALYZE t (a)")
+    ok(session, "INSERT INTO t SELECT 2, 2 FROM generate_series(1, 30000)")
     assert rows(session, "SELECT * FROM t WHERE a = 2") < 100
     assert rows(session, "SELECT * FROM t WHERE b = 2") > 5000
-    ask(session, "ANALYZE t")
+    ok(session, "ANALYZE t")
     assert 25000 < rows(session, "SELECT * FROM t WHERE a = 2") < 35000
 
 
 def test_changes(session):
     """Statistics follow the table, and nothing fails."""
-    ask(session, "CREATE TABLE t (id int, a int, b text) USING columnar WITH (autovacuum_enabled = off)")
+    ok(session, "CREATE TABLE t (id int, a int, b text) USING columnar WITH (autovacuum_enabled = off)")
     assert rows(session, "SELECT * FROM t WHERE a = 1") < 100
-    ask(session, f"INSERT INTO t SELECT i, i % 4, 'b' || i % 10 FROM generate_series(1, {ROWS}) i")
+    ok(session, f"INSERT INTO t SELECT i, i % 4, 'b' || i % 10 FROM generate_series(1, {ROWS}) i")
     near = ROWS / 4
     assert near / 2 < rows(session, "SELECT * FROM t WHERE a = 1") < near * 2
-    ask(session, "DELETE FROM t WHERE a = 1")
+    ok(session, "DELETE FROM t WHERE a = 1")
     assert rows(session, "SELECT * FROM t WHERE a = 1") <= near * 2
-    ask(session, "UPDATE t SET a = 9 WHERE a = 2")
-    ask(session, "CALL orochi.columnar_compact('t')")
+    ok(session, "UPDATE t SET a = 9 WHERE a = 2")
+    ok(session, "CALL orochi.columnar_compact('t')")
     found = rows(session, "SELECT * FROM t WHERE a = 9")
     assert near / 3 < found < near * 3, found
     assert rows(session, "SELECT * FROM t WHERE a = 1") < near / 2
-    ask(session, "ALTER TABLE t ADD c int, ADD d text DEFAULT 'same', ADD e int DEFAULT 5")
+    ok(session, "ALTER TABLE t ADD c int, ADD d text DEFAULT 'same', ADD e int DEFAULT 5")
     total = rows(session, "SELECT * FROM t")
     assert rows(session, "SELECT * FROM t WHERE c IS NULL") > total * 0.9
     assert rows(session, "SELECT * FROM t WHERE d = 'same'") > total * 0.9
     assert rows(session, "SELECT * FROM t WHERE e = 5") > total * 0.9
     assert rows(session, "SELECT * FROM t WHERE e = 6") < total * 0.1
-    ask(session, "BEGIN")
-    ask(session, f"INSERT INTO t SELECT i, 0, 'b1', i, 'other ' || i, 0 FROM generate_series(1, {ROWS // 3}) i")
+    ok(session, "BEGIN")
+    ok(session, f"INSERT INTO t SELECT i, 0, 'b1', i, 'other ' || i, 0 FROM generate_series(1, {ROWS // 3}) i")
     assert total * 0.6 < rows(session, "SELECT * FROM t WHERE d = 'same'") < total * 1.4
     assert rows(session, "SELECT * FROM t WHERE d = 'other 5'") < total * 0.02
-    ask(session, "ROLLBACK")
-    ask(session, "ALTER TABLE t ALTER b TYPE varchar, ALTER id TYPE bigint")
+    ok(session, "ROLLBACK")
+    ok(session, "ALTER TABLE t ALTER b TYPE varchar, ALTER id TYPE bigint")
     assert total / 30 < rows(session, "SELECT * FROM t WHERE b = 'b3'") < total / 3
-    ask(session, "ALTER TABLE t ALTER b TYPE text COLLATE \"C\"")
+    ok(session, "ALTER TABLE t ALTER b TYPE text COLLATE \"C\"")
     assert total / 30 < rows(session, "SELECT * FROM t WHERE b = 'b3'") < total / 3
-    ask(session, "ALTER TABLE t ALTER a TYPE oid USING a::oid")
+    ok(session, "ALTER TABLE t ALTER a TYPE oid USING a::oid")
     assert rows(session, "SELECT * FROM t WHERE a = 9") > 0
-    ask(session, "ALTER TABLE t DROP e")
-    ask(session, "BEGIN")
-    ask(session, f"INSERT INTO t SELECT i, 77, 'x' FROM generate_series(1, {ROWS}) i")
+    ok(session, "ALTER TABLE t DROP e")
+    ok(session, "BEGIN")
+    ok(session, f"INSERT INTO t SELECT i, 77, 'x' FROM generate_series(1, {ROWS}) i")
     assert rows(session, "SELECT * FROM t WHERE a = 77") > ROWS / 3
-    ask(session, "ROLLBACK")
+    ok(session, "ROLLBACK")
     assert rows(session, "SELECT * FROM t WHERE a = 77") < ROWS / 10
-    ask(session, "TRUNCATE t")
+    ok(session, "TRUNCATE t")
     assert rows(session, "SELECT * FROM t WHERE a = 9") < 1000
-    ask(session, "INSERT INTO t SELECT i, 3, 'y' FROM generate_series(1, 5000) i")
+    ok(session, "INSERT INTO t SELECT i, 3, 'y' FROM generate_series(1, 5000) i")
     assert rows(session, "SELECT * FROM t WHERE a = 3") > 4000
-    ask(session, "VACUUM FULL t")
-    ask(session, "ALTER TABLE t SET (autovacuum_enabled = on)")
-    ask(session, "DROP TABLE t")
+    ok(session, "VACUUM FULL t")
+    ok(session, "ALTER TABLE t SET (autovacuum_enabled = on)")
+    ok(session, "DROP TABLE t")
 
 
 def test_any_type(session):
     """Types without an order, or without equality, of any length, and values that are long."""
-    ask(session, "CREATE TYPE mood AS ENUM ('sad', 'glad')")
-    ask(session, "CREATE DOMAIN small AS int CHECK (VALUE < 1000)")
-    ask(session, "CREATE TYPE pair AS (a int, b text)")
+    ok(session, "CREATE TYPE mood AS ENUM ('sad', 'glad')")
+    ok(session, "CREATE DOMAIN small AS int CHECK (VALUE < 1000)")
+    ok(session, "CREATE TYPE pair AS (a int, b text)")
     types = {
         "mood": "CASE WHEN i % 10 = 0 THEN 'sad' ELSE 'glad' END::mood", "small": "i % 20", "pair": "(i % 3, 'x')::pair", "json": "'{}'::json",
         "jsonb": "jsonb_build_object('a', i % 5)", "point": "point(i, 1)", "int[]": "ARRAY[i % 4]", "int4range": "int4range(i % 9, 10)",
@@ -181,8 +175,8 @@ def test_any_type(session):
     }
     types = {name: value.replace("i % 3::money", "(i % 3)::money") for name, value in types.items() if value}
     columns = ", ".join(f"c{number} {name}" for number, name in enumerate(types))
-    ask(session, f"CREATE TABLE t ({columns}) USING columnar WITH (autovacuum_enabled = off)")
-    ask(session, f"INSERT INTO t SELECT {', '.join(types.values())} FROM generate_series(1, 20000) i")
+    ok(session, f"CREATE TABLE t ({columns}) USING columnar WITH (autovacuum_enabled = off)")
+    ok(session, f"INSERT INTO t SELECT {', '.join(types.values())} FROM generate_series(1, 20000) i")
     for number, name in enumerate(types):
         assert rows(session, f"SELECT * FROM t WHERE c{number} IS NULL") < 1000, name
         assert plan(session, f"SELECT c{number} FROM t")["Plan Width"] > 0
@@ -192,7 +186,7 @@ def test_any_type(session):
                              f"{place['jsonb']} = '{{\"a\": 1}}'": 0.2, f"{place['float4']} = 'NaN'": 1 / 3}.items():
         found = rows(session, f"SELECT * FROM t WHERE {condition}")
         assert share / 2 < found / 20000 < share * 2, (condition, found)
-    assert ask(session, "SELECT count(*) FROM orochi.columnar_check('t')") == [("0",)]
+    assert ok(session, "SELECT count(*) FROM orochi.columnar_check('t')") == [("0",)]
 
 
 def test_values_stay_hidden(server, session):
@@ -207,33 +201,33 @@ def test_values_stay_hidden(server, session):
                 "$$ BEGIN RAISE NOTICE 'saw %', $1; RETURN true; END $$",
                 "CREATE OPERATOR public.=== (FUNCTION = public.tells, LEFTARG = int, RIGHTARG = int, RESTRICT = eqsel)",
                 "CREATE ROLE stranger"):
-        ask(owner, sql)
+        ok(owner, sql)
     try:
         def seen(query="SELECT * FROM t WHERE a === 1"):
-            ask(owner, "SET ROLE stranger")
+            ok(owner, "SET ROLE stranger")
             outcome = perform(owner, f"EXPLAIN {query}")
-            ask(owner, "RESET ROLE")
+            ok(owner, "RESET ROLE")
             return any("saw 47" in notice for notice in outcome.notices), outcome.error and outcome.error[0]
 
         assert seen() == (False, "42501")
-        ask(owner, "GRANT SELECT (b) ON t TO stranger")
+        ok(owner, "GRANT SELECT (b) ON t TO stranger")
         assert seen("SELECT b FROM t WHERE a === 1") == (False, "42501")
-        ask(owner, "GRANT SELECT (a) ON t TO stranger")
+        ok(owner, "GRANT SELECT (a) ON t TO stranger")
         assert seen("SELECT b FROM t WHERE a === 1") == (True, None)
-        ask(owner, "REVOKE ALL ON t FROM stranger")
-        ask(owner, "REVOKE ALL (a, b) ON t FROM stranger")
+        ok(owner, "REVOKE ALL ON t FROM stranger")
+        ok(owner, "REVOKE ALL (a, b) ON t FROM stranger")
         assert seen() == (False, "42501")
-        ask(owner, "GRANT SELECT ON t TO stranger")
+        ok(owner, "GRANT SELECT ON t TO stranger")
         assert seen() == (True, None)
-        ask(owner, "ALTER TABLE t ENABLE ROW LEVEL SECURITY")
-        ask(owner, "CREATE POLICY p ON t USING (a = 4711)")
+        ok(owner, "ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+        ok(owner, "CREATE POLICY p ON t USING (a = 4711)")
         assert seen() == (False, None)
         assert seen("SELECT * FROM part WHERE a === 1") == (False, "42501")
-        ask(owner, "GRANT SELECT ON parts TO stranger")
+        ok(owner, "GRANT SELECT ON parts TO stranger")
         assert seen("SELECT * FROM part WHERE a === 1") == (False, "42501")
         assert seen("SELECT * FROM parts WHERE a === 1") == (True, None)
-        ask(owner, "ALTER TABLE parts ENABLE ROW LEVEL SECURITY")
-        ask(owner, "CREATE POLICY p ON parts USING (a = 4711)")
+        ok(owner, "ALTER TABLE parts ENABLE ROW LEVEL SECURITY")
+        ok(owner, "CREATE POLICY p ON parts USING (a = 4711)")
         assert seen("SELECT * FROM parts WHERE a === 1") == (False, None)
     finally:
         perform(owner, "RESET ROLE; DROP OWNED BY stranger; DROP ROLE stranger")
@@ -241,12 +235,12 @@ def test_values_stay_hidden(server, session):
 
 def test_distinct_values_are_shown(session):
     """As estimates, for each stripe."""
-    ask(session, "CREATE TABLE t (id int, few text, nothing int) USING columnar")
-    ask(session, "SELECT orochi.columnar_set_options('t', stripe_row_limit => 30000)")
-    ask(session, "INSERT INTO t SELECT i, 'v' || i % 7 FROM generate_series(1, 31000) i")
-    ask(session, "CALL orochi.columnar_compact('t')")
+    ok(session, "CREATE TABLE t (id int, few text, nothing int) USING columnar")
+    ok(session, "SELECT orochi.columnar_set_options('t', stripe_row_limit => 30000)")
+    ok(session, "INSERT INTO t SELECT i, 'v' || i % 7 FROM generate_series(1, 31000) i")
+    ok(session, "CALL orochi.columnar_compact('t')")
     sizes = set()
-    for name, count, stripe_rows, nulls in ask(session, "SELECT column_name, distinct_values, rows, nulls FROM orochi.columnar_stats('t')"):
+    for name, count, stripe_rows, nulls in ok(session, "SELECT column_name, distinct_values, rows, nulls FROM orochi.columnar_stats('t')"):
         count, stripe_rows, nulls = int(count), int(stripe_rows), int(nulls)
         sizes.add(stripe_rows)
         assert nulls == (stripe_rows if name == "nothing" else 0)
@@ -273,9 +267,9 @@ def test_damaged_statistics(make_server):
     server.start()
     connection = server.connect()
     try:
-        assert ask(connection, "SELECT count(*), count(b) FROM t") == [("60000", "60000")]
+        assert ok(connection, "SELECT count(*), count(b) FROM t") == [("60000", "60000")]
         assert rows(connection, "SELECT * FROM t WHERE b = 'x'") < 1000
-        problems = ask(connection, "SELECT column_name, problem FROM orochi.columnar_check('t')")
+        problems = ok(connection, "SELECT column_name, problem FROM orochi.columnar_check('t')")
         assert problems and all("statistics" in problem for _, problem in problems), problems
     finally:
         connection.close()

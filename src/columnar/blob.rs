@@ -2,7 +2,7 @@
 
 use super::encoding::{AlignedBuf, BlobRef, ByteSource, EncodingError};
 use super::key::{Item, KeyRange};
-use super::metapage::{self, FORMAT_VERSION};
+use super::metapage;
 use super::store::{Store, Stored};
 use super::tid;
 use crate::pg::error::OrochiError;
@@ -104,8 +104,8 @@ impl ReadError {
             Self::Encoding(EncodingError::OutOfMemory { bytes }) => OrochiError::OutOfMemory {
                 detail: format!("{bytes} bytes for {place} of columnar table \"{table}\" could not be allocated."),
             },
-            Self::Encoding(EncodingError::UnsupportedVersion { version, .. }) => {
-                OrochiError::UnknownFormat { relation: table.to_owned(), found: version, known: FORMAT_VERSION }
+            Self::Encoding(EncodingError::UnsupportedVersion { version, known, .. }) => {
+                OrochiError::UnknownFormat { relation: table.to_owned(), found: version, known }
             }
             Self::Encoding(error) => {
                 OrochiError::Corrupted { relation: table.to_owned(), what: format!("{place}: {error}") }

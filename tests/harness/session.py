@@ -51,6 +51,13 @@ def perform(connection, sql, parameters=None, messages=True):
     return outcome
 
 
+def ok(connection, sql, parameters=None):
+    """Executes a statement that must succeed and returns its rows."""
+    outcome = perform(connection, sql, parameters)
+    assert outcome.error is None, f"{sql}: {outcome}"
+    return outcome.rows
+
+
 def describe(error, message=True):
     """SQLSTATE, constraint and, when wanted, the message of an error."""
     return error.pgcode, error.diag.constraint_name, error.diag.message_primary if message else None

@@ -6,6 +6,7 @@
 use super::batch::{Batch, TooLarge};
 use super::output::{Event, Output};
 use super::{message, worker};
+use crate::columnar::encoding::StripeMeta;
 use crate::columnar::numbers;
 use crate::columnar::options::Options;
 use crate::columnar::store::Store;
@@ -25,8 +26,16 @@ const LEAST_MEMORY: usize = 8 << 20;
 /// For how long lines of a slow input are collected: meanwhile nobody hears of what workers find wrong.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Loads the rest of the input by workers and returns the number of its rows; `None`, and nothing has been read, if no worker could be
-/// had. `before` rows have been loaded so far. The transaction must have its id.
+/// What workers have loaded.
+pub struct Loaded {
+    /// Number of rows.
+    pub rows: u64,
+    /// Where they are.
+    pub stripes: Vec<StripeMeta>,
+}
+
+/// Loads the rest of the input by workers; `None`, and nothing has been read, if no worker could be had. `before` rows have been loaded
+/// so far. The transaction must have its id. Indexes get no entries.
 pub fn load(
     table: Rel,
     columns: &[pg_sys::AttrNumber],
@@ -34,7 +43,7 @@ pub fn load(
     constrained: bool,
     before: u64,
     cid: pg_sys::CommandId,
-) -> Option<u64> {
+) -> Option<Loaded> {
     // Opened before parallel mode, in which no companion could be made.
     let store = Store::open_for_write(table);
     let memory = settings::write_buffer_bytes();
@@ -278,19 +287,19 @@ impl Leader {
         OrochiError::Internal("a parallel worker of COPY has ended too early".into()).raise()
     }
 
-    /// Ends the workers and what only they needed; returns the number of rows.
-    fn finish(self, table: Rel) -> u64 {
+    /// Ends the workers and what only they needed.
+    fn finish(self, table: Rel) -> Loaded {
         self.workers.finish();
         let rows = self.output.rows;
         if rows != self.sent {
             let what = format!("workers of COPY have written {rows} of {} rows", self.sent);
             OrochiError::Internal(what).raise();
         }
-        self.output.release();
+        let stripes = self.output.release();
         table.count_inserted(rows);
         heap::check_serializable_write(table, None);
         counters::add(Counter::RowsInsertedStripe, rows);
-        rows
+        Loaded { rows, stripes }
     }
 }
 

@@ -4,6 +4,7 @@
 //! ones into the first small stripes. What comes after that is dealt out to workers, which make stripes of it.
 
 mod batch;
+mod indexing;
 mod leader;
 mod message;
 mod output;
@@ -11,6 +12,7 @@ mod worker;
 
 use super::{am, insert, ordering, write_buffer};
 use crate::pg::copy::{self, CopyInput, RowTarget, Statement};
+use crate::pg::error::OrRaise;
 use crate::pg::{Rel, parallel};
 use crate::{settings, shmem};
 use pgrx::pg_sys;
@@ -55,15 +57,21 @@ fn fill(statement: &Statement, table: Rel, columns: &[pg_sys::AttrNumber], parse
             // Workers see nothing that is in this process's memory, and in parallel mode nothing could be flushed.
             write_buffer::settle_all();
             if let Some(loaded) = leader::load(table, columns, &mut input, target.is_constrained(), rows, cid) {
-                rows += loaded;
+                rows += loaded.rows;
+                if target.is_indexed() {
+                    indexing::index(table, &mut target, &loaded.stripes).or_raise();
+                }
                 break;
             }
         }
         if !input.next_row(&mut target) {
             break;
         }
-        // SAFETY: the slot holds a row of the table.
-        unsafe { insert::insert(table, &[target.slot()], cid) };
+        // SAFETY: the slot holds a row of the table, and learns its place.
+        unsafe {
+            insert::insert(table, &[target.slot()], cid);
+            target.index(target.slot());
+        }
         rows += 1;
         input.report_rows(rows);
     }

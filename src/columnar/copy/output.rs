@@ -2,7 +2,7 @@
 
 use super::message;
 use crate::columnar::blob::BlobWriter;
-use crate::columnar::encoding::StripeSummary;
+use crate::columnar::encoding::{StripeMeta, StripeSummary};
 use crate::columnar::key::ROWS_PER_BLOCK;
 use crate::columnar::numbers::{self, Interval};
 use crate::columnar::store::Store;
@@ -25,7 +25,9 @@ pub struct Output {
     cid: pg_sys::CommandId,
     /// The bytes of the stripe that is being written.
     blob: Option<BlobWriter>,
-    /// Rows of complete stripes.
+    /// Complete stripes.
+    stripes: Vec<StripeMeta>,
+    /// Rows of them.
     pub rows: u64,
     /// Places of the reservations, which are to be deleted.
     reservations: Vec<pg_sys::ItemPointerData>,
@@ -36,7 +38,7 @@ pub struct Output {
 impl Output {
     /// Nothing written so far.
     pub fn new(store: Store, cid: pg_sys::CommandId) -> Self {
-        Self { store, cid, blob: None, rows: 0, reservations: Vec::new(), discards: false }
+        Self { store, cid, blob: None, stripes: Vec::new(), rows: 0, reservations: Vec::new(), discards: false }
     }
 
     /// Reserves the numbers of some virtual blocks; returns the first and the last.
@@ -66,7 +68,7 @@ impl Output {
             Some((&message::STRIPE, summary)) => {
                 let summary: StripeSummary = message::decode(summary).ok_or_else(unknown)?;
                 let blob = self.blob.take().ok_or_else(unknown)?.finish(&self.store);
-                stripe::complete(&self.store, blob, &summary, self.cid);
+                self.stripes.push(stripe::complete(&self.store, blob, &summary, self.cid));
                 self.rows += u64::from(summary.row_count);
                 Ok(Event::Stripe)
             }
@@ -75,11 +77,12 @@ impl Output {
         }
     }
 
-    /// Deletes the reservations. Not in parallel mode, in which nothing can be deleted.
-    pub fn release(self) {
+    /// Deletes the reservations and returns the stripes. Not in parallel mode, in which nothing can be deleted.
+    pub fn release(self) -> Vec<StripeMeta> {
         for reservation in self.reservations {
             // They were made by this command, so only a later one may.
             heap::delete(self.store.companion(), reservation, self.cid + 1, std::ptr::null_mut(), true, false);
         }
+        self.stripes
     }
 }

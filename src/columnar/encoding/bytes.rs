@@ -69,14 +69,17 @@ impl<'a> Cursor<'a> {
         Cursor { rest: bytes, what }
     }
 
-    /// Checks magic and version, the first six bytes of every structure.
-    pub fn expect_header(&mut self, magic: u32, version: u16) -> Result<()> {
-        if self.u32()? != magic {
-            return Err(EncodingError::BadMagic { what: self.what });
+    /// Starts behind magic and version of a structure that [`seal`] closed. Structures of all versions have these and the checksum in the
+    /// same places, so that a changed version is told from a newer one.
+    pub fn open(block: &'a [u8], what: &'static str, magic: u32, version: u16) -> Result<Self> {
+        if Cursor::new(block, what).u32()? != magic {
+            return Err(EncodingError::BadMagic { what });
         }
-        match self.u16()? {
-            found if found == version => Ok(()),
-            found => Err(EncodingError::UnsupportedVersion { what: self.what, version: found }),
+        let mut cursor = Cursor::new(unseal(block, what)?, what);
+        cursor.u32()?;
+        match cursor.u16()? {
+            found if found == version => Ok(cursor),
+            found => Err(EncodingError::UnsupportedVersion { what, version: found, known: version }),
         }
     }
 

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use std::ops::Range;
 
-use super::bytes::{Cursor, VARINT_MAX_LEN, put_varint, reserve, seal, unseal, with_capacity};
+use super::bytes::{Cursor, VARINT_MAX_LEN, put_varint, reserve, seal, with_capacity};
 use super::{EncodingError, Result};
 
 const WHAT: &str = "delete bitmap";
@@ -127,9 +127,7 @@ impl DeleteBitmap {
 
     /// Reads what [`DeleteBitmap::encode`] wrote, for a stripe of `rows` rows.
     pub fn parse(bytes: &[u8], rows: u32) -> Result<Self> {
-        Cursor::new(bytes, WHAT).expect_header(MAGIC, VERSION)?;
-        let mut cursor = Cursor::new(unseal(bytes, WHAT)?, WHAT);
-        cursor.expect_header(MAGIC, VERSION)?;
+        let mut cursor = Cursor::open(bytes, WHAT, MAGIC, VERSION)?;
         let kind = cursor.u8()?;
         if cursor.u32()? != rows {
             return Err(EncodingError::inconsistent(WHAT, "it is that of a stripe with another number of rows"));

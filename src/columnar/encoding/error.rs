@@ -15,8 +15,8 @@ pub enum EncodingError {
     #[error("{what} has the wrong magic number")]
     BadMagic { what: &'static str },
     /// The structure was written by a version that this one does not know.
-    #[error("{what} has format version {version}, which is not supported")]
-    UnsupportedVersion { what: &'static str, version: u16 },
+    #[error("{what} has format version {version}, but this version of Orochi reads version {known}")]
+    UnsupportedVersion { what: &'static str, version: u16, known: u16 },
     /// The checksum does not match the bytes.
     #[error("checksum of {what} does not match")]
     Checksum { what: &'static str },

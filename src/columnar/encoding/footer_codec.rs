@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::bytes::{Cursor, seal, unseal, with_capacity};
+use super::bytes::{Cursor, seal, with_capacity};
 use super::directory::{get_zone, put_zone};
 use super::footer::{ColumnEntry, Footer};
 use super::row_numbers::{RowBlockEntry, RowNumbers};
@@ -19,9 +19,7 @@ const ROWS_PERMUTED: u8 = 2;
 impl Footer {
     /// Parses a footer, whose place the stripe's metadata states.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Cursor::new(bytes, WHAT).expect_header(MAGIC, VERSION)?;
-        let mut cursor = Cursor::new(unseal(bytes, WHAT)?, WHAT);
-        cursor.expect_header(MAGIC, VERSION)?;
+        let mut cursor = Cursor::open(bytes, WHAT, MAGIC, VERSION)?;
         let column_count = usize::from(cursor.u16()?);
         let row_count = cursor.u32()?;
         let vector_count = cursor.u32()? as usize;

@@ -1,6 +1,6 @@
 //! What is known of a stripe without reading it: the contents of its metadata tuple.
 
-use super::bytes::{Cursor, seal, unseal, with_capacity};
+use super::bytes::{Cursor, seal, with_capacity};
 use super::footer::Footer;
 use super::writer::StripeSummary;
 use super::{EncodingError, Result};
@@ -114,9 +114,7 @@ impl StripeMeta {
 
     /// Reads what [`StripeMeta::encode`] wrote.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Cursor::new(bytes, WHAT).expect_header(MAGIC, VERSION)?;
-        let mut cursor = Cursor::new(unseal(bytes, WHAT)?, WHAT);
-        cursor.expect_header(MAGIC, VERSION)?;
+        let mut cursor = Cursor::open(bytes, WHAT, MAGIC, VERSION)?;
         let flags = cursor.u16()?;
         if flags & !(FLAG_OPEN | FLAG_DELETED) != 0 {
             return Err(EncodingError::inconsistent(WHAT, "it has unknown flags"));

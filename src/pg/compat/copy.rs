@@ -136,3 +136,22 @@ pub unsafe fn init_range_table(estate: *mut pg_sys::EState, state: *mut pg_sys::
         pg_sys::ExecInitRangeTable(estate, (*state).p_rtable, (*state).p_rteperminfos, pg_sys::bms_make_singleton(1));
     }
 }
+
+/// Makes the index entries of a new row.
+///
+/// # Safety
+/// The relation's indexes must be open, and `slot` must hold a row of it whose TID is set.
+pub unsafe fn insert_index_entries(
+    info: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+) {
+    let (conflict, arbiters) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        pg_sys::ExecInsertIndexTuples(info, slot, estate, false, false, conflict, arbiters);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::ExecInsertIndexTuples(info, slot, estate, false, false, conflict, arbiters, false);
+    }
+}

@@ -1,11 +1,11 @@
 //! Whether parallel workers may make rows of a table out of texts.
 
-use crate::pg::{Rel, values};
+use crate::pg::{OpenRel, Rel, values};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// Whether nothing happens when a row comes into the table but that it is stored: no triggers, foreign keys, indexes, policies,
-/// partition bounds, and nothing that is generated. Nor may it be temporary, for other processes cannot see it then.
+/// Whether nothing happens when a row comes into the table but that it is stored and indexed: no triggers, foreign keys, unique keys,
+/// policies, partition bounds, and nothing that is generated. Nor may it be temporary, for other processes cannot see it then.
 pub fn is_plain(table: Rel) -> bool {
     // SAFETY: the table is open.
     let (relation, form) = unsafe { (&*table.raw(), &*(*table.raw()).rd_rel) };
@@ -14,8 +14,23 @@ pub fn is_plain(table: Rel) -> bool {
         && !form.relispartition
         && !form.relrowsecurity
         && relation.trigdesc.is_null()
-        && table.index_oids().is_empty()
+        && table.index_oids().into_iter().all(may_wait)
         && attributes(table).iter().all(|a| a.attgenerated == 0 && a.attidentity == 0)
+}
+
+/// Whether an index may get its entries when all rows are stored: nothing about a row can be wrong for it. BRIN reads the rows of others.
+fn may_wait(index: pg_sys::Oid) -> bool {
+    let open = OpenRel::index(index, pg_sys::RowExclusiveLock);
+    let relation = open.rel().raw();
+    // SAFETY: an open index has its pg_index and pg_class rows.
+    unsafe {
+        let form = &*(*relation).rd_index;
+        let constrains = form.indisunique || form.indisexclusion;
+        let summarizes = (*(*relation).rd_rel).relam == pg_sys::BRIN_AM_OID;
+        let computes = !pg_sys::RelationGetIndexExpressions(relation).is_null()
+            || !pg_sys::RelationGetIndexPredicate(relation).is_null();
+        !constrains && !summarizes && !computes
+    }
 }
 
 fn attributes<'a>(table: Rel) -> &'a [pg_sys::FormData_pg_attribute] {

@@ -3,6 +3,7 @@
 use super::statement::ParseState;
 use crate::pg::{Rel, compat};
 use pgrx::pg_sys;
+use std::rc::Rc;
 
 /// A slot for one row of a table at a time, and what the executor needs to check the table's constraints.
 pub struct RowTarget {
@@ -15,11 +16,19 @@ pub struct RowTarget {
 }
 
 impl RowTarget {
+    /// A target whose indexes get entries, too.
+    ///
     /// # Safety
     /// `state` must be for `table`; both must outlive the target.
     pub unsafe fn new(table: Rel, state: &ParseState) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { Self::with_state(table, state.raw()) }
+        unsafe {
+            let target = Self::with_state(table, state.raw());
+            let old = pg_sys::MemoryContextSwitchTo((*target.estate).es_query_cxt);
+            pg_sys::ExecOpenIndices(target.info, false);
+            pg_sys::MemoryContextSwitchTo(old);
+            target
+        }
     }
 
     /// # Safety
@@ -57,6 +66,50 @@ impl RowTarget {
     /// Whether rows can violate a constraint.
     pub fn is_constrained(&self) -> bool {
         self.constrained
+    }
+
+    /// Whether the table has indexes.
+    pub fn is_indexed(&self) -> bool {
+        // SAFETY: made in `new`.
+        unsafe { (*self.info).ri_NumIndices > 0 }
+    }
+
+    /// Which columns indexes look at.
+    pub fn indexed_columns(&self) -> Rc<[bool]> {
+        // SAFETY: the descriptions of the open indexes, and their columns.
+        unsafe {
+            let mut indexed = vec![false; usize::try_from((*self.table.desc()).natts).unwrap_or(0)];
+            for index in 0..usize::try_from((*self.info).ri_NumIndices).unwrap_or(0) {
+                let info = &**(*self.info).ri_IndexRelationInfo.add(index);
+                for column in info.ii_IndexAttrNumbers.iter().take(usize::try_from(info.ii_NumIndexAttrs).unwrap_or(0))
+                {
+                    if let Some(found) =
+                        usize::from(column.unsigned_abs()).checked_sub(1).and_then(|at| indexed.get_mut(at))
+                    {
+                        *found = true;
+                    }
+                }
+            }
+            indexed.into()
+        }
+    }
+
+    /// Makes the index entries of a row whose place the slot knows.
+    ///
+    /// # Safety
+    /// The slot must hold a row of the table, or at least its indexed columns.
+    pub unsafe fn index(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the caller's promise; the indexes are open.
+        unsafe {
+            (*slot).tts_tableOid = self.table.oid();
+            compat::copy::insert_index_entries(self.info, slot, self.estate);
+        }
+    }
+
+    /// Forgets what was allocated for the last row.
+    pub fn tidy(&mut self) {
+        // SAFETY: made in `new`.
+        unsafe { pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory) };
     }
 
     /// The slot.
@@ -100,6 +153,7 @@ impl RowTarget {
         // SAFETY: made in `new`, ended once.
         unsafe {
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::ExecCloseIndices(self.info);
             pg_sys::FreeExecutorState(self.estate);
         }
     }

@@ -125,18 +125,22 @@ fn newer_versions_are_named() {
     let table = Table { types: vec![], columns: vec![], numbers: vec![1] };
     let (bytes, offset, _) = stripe(&write(&table, Compression::None, Limits::default()).unwrap());
     let newer = |bytes: &[u8]| {
-        let mut bytes = bytes.to_vec();
+        let mut bytes = bytes[..bytes.len() - 8].to_vec();
         bytes[4] = 3;
+        seal(&mut bytes, 0).unwrap();
         bytes
     };
     let footer = Footer::parse(&newer(&bytes[offset as usize..])).unwrap_err();
-    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 3 });
+    assert_eq!(footer, EncodingError::UnsupportedVersion { what: "stripe footer", version: 3, known: 2 });
     assert_eq!((footer.sqlstate(), footer.hint().is_some()), ("0A000", true));
     let meta = StripeMeta::parse(&newer(&StripeMeta::reservation(1, 1, 1).encode().unwrap()));
     assert!(matches!(meta, Err(EncodingError::UnsupportedVersion { version: 3, .. })));
     let bitmap = DeleteBitmap::parse(&newer(&DeleteBitmap::new(5).unwrap().encode().unwrap()), 5);
     assert!(matches!(bitmap, Err(EncodingError::UnsupportedVersion { version: 3, .. })));
     assert!(matches!(Footer::parse(b"heap pages"), Err(EncodingError::BadMagic { .. })));
+    let mut changed = bytes[offset as usize..].to_vec();
+    changed[5] = 8;
+    assert_eq!(Footer::parse(&changed).unwrap_err(), EncodingError::Checksum { what: "stripe footer" });
 }
 
 #[test]
