@@ -122,16 +122,17 @@ def test_changes_before_and_after(cursor):
 
 def test_old_snapshots_and_rollback(server, database, cursor):
     """Who began before sees what was there; a step that is rolled back leaves no trace."""
+    before = stripes(cursor)
     options(cursor, "recluster_stripes => 6")
     reader = server.connect(database, autocommit=False)
     with reader.cursor() as old:
         old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*), sum(id), sum(amount) FROM c_t")
         seen = old.fetchone()
-        before = stripes(cursor)
+        # From here on the background mover may do the same.
         cursor.execute("BEGIN; SELECT orochi.columnar_compact_step('c_t')")
         assert stripes(cursor) != before
         cursor.execute("ROLLBACK")
-        assert stripes(cursor) == before
+        equal(cursor)
         cursor.execute("CALL orochi.columnar_compact('c_t')")
         assert stripes(cursor) != before
         cursor.execute("DELETE FROM c_t WHERE id % 2 = 0")
