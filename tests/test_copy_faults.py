@@ -307,7 +307,8 @@ def test_crash(make_server, victim):
         process.send(session.info.backend_pid if victim == "session" else workers_of(server, session)[0], 9)
 
     assert isinstance(in_the_middle(server, session, kill), psycopg2.Error)
+    # The server may take a connection before it has noticed.
+    process.wait_until(server.disasters, 20, "the crash is noticed", 0.05)
     server.wait_ready()
-    server.disasters()
     with server.connect("copies", options=SMALL) as other:
         usable(other)

@@ -1,5 +1,8 @@
 """The background mover beside trouble: a table that fails, one that is locked, one that an old snapshot holds back."""
 
+import threading
+
+import psycopg2
 import pytest
 
 from harness import process, settings
@@ -71,6 +74,51 @@ def test_small_stripes_are_merged_under_steady_load(server):
     connection.close()
     assert _metric(server, "merges_total") >= 2
     assert server.scalar("SELECT count(*) FROM t", database="mover") == "60000"
+
+
+def test_a_compaction_ends_while_others_write(make_server):
+    """What was there when it began is in full stripes; what others load, delete and lock meanwhile does not keep it from ending."""
+    server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off"}, name="goal")
+    server.create_database("goal")
+    server.psql("CREATE TABLE t (i bigint PRIMARY KEY, s text) USING columnar; SELECT orochi.columnar_set_options('t', stripe_row_limit => 5000)",
+                database="goal")
+    server.psql("SET orochi.row_store_rows = 1000000; INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 20000) i", database="goal")
+    stopping, failures, written = threading.Event(), [], []
+
+    def write(number):
+        connection = server.connect("goal")
+        with connection.cursor() as cursor:
+            first = number * 10**9
+            while not stopping.is_set():
+                first += 300
+                try:
+                    cursor.execute("INSERT INTO t SELECT i, md5(i::text) FROM generate_series(%s, %s) i", (first, first + 299))
+                    cursor.execute("DELETE FROM t WHERE i IN (SELECT 1 + floor(random() * 20000)::int FROM generate_series(1, 20))")
+                    cursor.execute("SELECT * FROM t WHERE i BETWEEN %s AND %s FOR UPDATE", (number * 100, number * 100 + 20))
+                    written.append(300)
+                except psycopg2.Error as error:
+                    failures.append(error)
+                    return
+        connection.close()
+
+    writers = [threading.Thread(target=write, args=(number,), daemon=True) for number in (1, 2, 3)]
+    for writer in writers:
+        writer.start()
+    try:
+        # The longest time is there for a compaction that does not end.
+        server.psql("SET statement_timeout = '100s'; CALL orochi.columnar_compact('t')", database="goal")
+        assert all(writer.is_alive() for writer in writers) and not failures, failures
+    finally:
+        stopping.set()
+        for writer in writers:
+            writer.join(60)
+    old = "SELECT count(*) FROM t WHERE i <= 20000"
+    in_stripes = int(server.scalar("SELECT sum(rows - deleted) FROM orochi.columnar_stripes('t')", database="goal"))
+    assert in_stripes >= int(server.scalar(old, database="goal")) > 0
+    server.psql("CALL orochi.columnar_compact('t')", database="goal")
+    rows = server.query("SELECT count(*), count(DISTINCT i), count(*) FILTER (WHERE i > 20000) FROM t", database="goal")[0]
+    assert rows[0] == rows[1] and int(rows[2]) == sum(written), (rows, sum(written))
+    assert server.query("SELECT sum(rows - deleted) FROM orochi.columnar_stripes('t')", database="goal")[0] == (rows[0],)
 
 
 @pytest.mark.parametrize("form", ["ALL TABLES", "TABLES IN SCHEMA public", "TABLE root", "TABLE later"])

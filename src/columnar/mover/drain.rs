@@ -39,9 +39,15 @@ struct Taken {
     parts: u32,
 }
 
-/// Moves up to `limit` rows from block `from` on.
-pub fn drain(store: &Store, from: u32, limit: usize, effort: Effort) -> Result<Drained, OrochiError> {
-    let end = metapage::next_block(store.table());
+/// Moves up to `limit` rows from block `from` on, before block `goal` if there is one.
+pub fn drain(
+    store: &Store,
+    from: u32,
+    goal: Option<u32>,
+    limit: usize,
+    effort: Effort,
+) -> Result<Drained, OrochiError> {
+    let end = metapage::next_block(store.table()).min(goal.unwrap_or(u32::MAX));
     if from >= end {
         return Ok(Drained::default());
     }

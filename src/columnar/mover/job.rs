@@ -137,7 +137,7 @@ fn one_step(oid: pg_sys::Oid) -> Outcome {
     unsafe { pg_sys::synchronous_commit = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 };
     // The lock is only tried, so the mover never queues.
     let Some(table) = OpenRel::try_table(oid, pg_sys::ShareUpdateExclusiveLock) else { return Outcome::Busy };
-    if am::is_columnar(table.rel().raw()) && step(table.rel(), Effort::Economic) {
+    if am::is_columnar(table.rel().raw()) && step(table.rel(), Effort::Economic, None) {
         Outcome::More
     } else {
         Outcome::Done

@@ -1,7 +1,7 @@
 //! Making one stripe out of several small ones, or anew out of one that has lost many rows.
 
-use super::Effort;
 use super::rewrite::{into_one, load_marks};
+use super::{Effort, stripes};
 use crate::columnar::encoding::StripeMeta;
 use crate::columnar::key::{RowNumber, SPARSE_SPAN};
 use crate::columnar::options::Options;
@@ -18,18 +18,18 @@ const ENOUGH: usize = 8;
 const MERGED_BYTES: u64 = 64 << 20;
 
 /// Merges small stripes once; true if there were enough.
-pub fn merge_small(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
+pub fn merge_small(store: &Store, goal: Option<u32>, effort: Effort) -> Result<bool, OrochiError> {
     let snapshot = LatestMvcc::take();
-    let all = stripe::list(store, snapshot.snap())?;
+    let all = stripes(store, &snapshot, goal)?;
     let run = small_run(&all, effort, Options::of(store.table()).stripe_row_limit());
     run.map_or(Ok(false), |run| rewrite(store, &all[run], &snapshot).map(|()| true))
 }
 
 /// Writes a stripe anew that has lost many rows, of those that start at row number `from` or behind it. Returns where to go on; `None` if there
 /// is no such stripe.
-pub fn renew_worn(store: &Store, from: u64, effort: Effort) -> Result<Option<u64>, OrochiError> {
+pub fn renew_worn(store: &Store, from: u64, goal: Option<u32>, effort: Effort) -> Result<Option<u64>, OrochiError> {
     let snapshot = LatestMvcc::take();
-    let all = stripe::list(store, snapshot.snap())?;
+    let all = stripes(store, &snapshot, goal)?;
     let start = all.partition_point(|described| described.meta.first_row < from);
     for (i, described) in all.iter().enumerate().skip(start) {
         pgrx::check_for_interrupts!();

@@ -13,14 +13,17 @@ mod sql;
 mod sweep;
 
 use super::encoding::Limits;
+use super::key::RowNumber;
 use super::options::Options;
 use super::store::Store;
+use super::stripe::{self, Described};
 use super::stripe_builder::StripeBuilder;
 use super::{metapage, pressure, transaction, write_buffer};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::Rel;
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
+use crate::pg::snapshot::LatestMvcc;
 use crate::settings;
 use crate::workers::mover_xids::{self, MoverXidGuard};
 use pace::Pace;
@@ -69,6 +72,10 @@ struct Progress {
     clustered: Clustered,
     clustering: Pace,
     sweeps: Pace,
+    /// A compaction looks at rows and stripes that begin before this virtual block.
+    goal: Option<u32>,
+    /// The compaction has looked at all stripes for deleted rows.
+    worn_done: bool,
 }
 
 impl Progress {
@@ -87,6 +94,8 @@ impl Progress {
             clustered: Clustered::default(),
             clustering: Pace::default(),
             sweeps: Pace::default(),
+            goal: None,
+            worn_done: false,
         }
     }
 }
@@ -129,13 +138,21 @@ pub fn release_published() {
     PUBLISHED.with_borrow_mut(Vec::clear);
 }
 
-/// Does one step; true if there may be more to do. The transaction has to end soon after, for rows may be locked.
-pub fn step(table: Rel, effort: Effort) -> bool {
+/// Begins a compaction, which looks at everything that there is; returns its goal.
+pub fn begin(table: Rel) -> u32 {
+    set_progress(table, Progress::new());
+    metapage::next_block(table)
+}
+
+/// Does one step, up to a goal if there is one; true if there may be more to do. The transaction has to end soon after, for rows may be
+/// locked.
+pub fn step(table: Rel, effort: Effort, goal: Option<u32>) -> bool {
     let Some(store) = Store::open(table) else { return false };
     drop(store);
     let store = Store::open_for_write(table);
     counters::add(Counter::MoverRuns, 1);
     let mut now = progress(table);
+    now.goal = goal;
     // Once per pass, even if passes never come to an end of what there is to move: small stripes would pile up.
     let merge_due = std::mem::take(&mut now.merge_due);
     // A merge that fails does not keep rows from being moved next time.
@@ -152,7 +169,7 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         Some(block) => block,
         None => begin_pass(table, now, effort),
     };
-    let drained = now.whole_passes.spend(|| drain::drain(store, block, now.batch, effort).or_raise());
+    let drained = now.whole_passes.spend(|| drain::drain(store, block, now.goal, now.batch, effort).or_raise());
     now.batch = next_batch(now.batch, drained.locked_for, drained.moved);
     now.block = drained.next_block;
     now.tail = now.tail.min(drained.too_few.unwrap_or(u32::MAX));
@@ -183,17 +200,20 @@ fn begin_pass(table: Rel, now: &mut Progress, effort: Effort) -> u32 {
 
 /// Merges small stripes, or writes one anew that has lost many rows; true if there was one.
 fn merge(store: &Store, now: &mut Progress, effort: Effort) -> bool {
-    if merge::merge_small(store, effort).or_raise() {
+    if merge::merge_small(store, now.goal, effort).or_raise() {
         return true;
     }
-    let from = if effort == Effort::Thorough { 0 } else { now.worn_from };
-    if effort == Effort::Economic && !now.worn.due() {
+    let done = now.goal.is_some() && now.worn_done;
+    if done || (effort == Effort::Economic && !now.worn.due()) {
         return false;
     }
-    let next = now.worn.spend(|| merge::renew_worn(store, from, effort).or_raise());
+    let from = if effort == Effort::Economic || now.goal.is_some() { now.worn_from } else { 0 };
+    let next = now.worn.spend(|| merge::renew_worn(store, from, now.goal, effort).or_raise());
     now.worn_from = next.unwrap_or(0);
     if next.is_none() {
         now.worn.rest();
+        // Writers may delete faster than stripes are written anew.
+        now.worn_done = now.goal.is_some();
     }
     next.is_some()
 }
@@ -203,8 +223,8 @@ fn recluster(store: &Store, now: &mut Progress, effort: Effort) -> bool {
     if effort == Effort::Economic && !now.clustering.due() {
         return false;
     }
-    let Progress { clustering, clustered, .. } = now;
-    let more = clustering.spend(|| recluster::recluster(store, clustered, effort).or_raise());
+    let Progress { clustering, clustered, goal, .. } = now;
+    let more = clustering.spend(|| recluster::recluster(store, clustered, *goal, effort).or_raise());
     if !more {
         now.clustering.rest();
     }
@@ -240,4 +260,13 @@ fn next_batch(batch: usize, locked_for: Duration, moved: usize) -> usize {
 fn builder(table: Rel) -> Result<StripeBuilder, OrochiError> {
     StripeBuilder::new(table, &Options::of(table), Limits::default())
         .map_err(|error| write_buffer::writer_error(table, &error))
+}
+
+/// The stripes that a snapshot sees, as far as the goal reaches.
+fn stripes(store: &Store, snapshot: &LatestMvcc, goal: Option<u32>) -> Result<Vec<Described>, OrochiError> {
+    let mut all = stripe::list(store, snapshot.snap())?;
+    if let Some(goal) = goal {
+        all.truncate(all.partition_point(|described| RowNumber(described.meta.first_row).block() < goal));
+    }
+    Ok(all)
 }

@@ -6,7 +6,7 @@
 //! tells which stripes have been sorted together, and none is a second time: a row is written at most once more.
 
 use super::rewrite::{command, for_each_row, remove_old};
-use super::{Effort, merge};
+use super::{Effort, merge, stripes};
 use crate::columnar::encoding::{EncodingError, Limits, Position};
 use crate::columnar::key::{RowNumber, WIDE_SPAN};
 use crate::columnar::options::Options;
@@ -38,7 +38,7 @@ pub struct Clustered {
 }
 
 /// Sorts one group of stripes, if there is one; true if there may be more.
-pub fn recluster(store: &Store, done: &mut Clustered, effort: Effort) -> Result<bool, OrochiError> {
+pub fn recluster(store: &Store, done: &mut Clustered, goal: Option<u32>, effort: Effort) -> Result<bool, OrochiError> {
     let options = Options::of(store.table());
     let keys = ordering::sort_keys(store.table());
     if options.recluster_stripes() < 2 || keys.is_empty() {
@@ -49,13 +49,13 @@ pub fn recluster(store: &Store, done: &mut Clustered, effort: Effort) -> Result<
         *done = Clustered { policy, below: 0 };
     }
     let snapshot = LatestMvcc::take();
-    let all = stripe::list(store, snapshot.snap())?;
+    let all = stripes(store, &snapshot, goal)?;
     while let Some(group) = next_group(&all, done.below, &options, effort) {
         pgrx::check_for_interrupts!();
-        let stripes = &all[group];
-        done.below = stripes.last().map_or(0, |last| last.meta.last_row) + 1;
-        if overlap(store, stripes, &keys)? {
-            sort_together(store, stripes, &snapshot, &keys, &options)?;
+        let group = &all[group];
+        done.below = group.last().map_or(0, |last| last.meta.last_row) + 1;
+        if overlap(store, group, &keys)? {
+            sort_together(store, group, &snapshot, &keys, &options)?;
             return Ok(true);
         }
     }
