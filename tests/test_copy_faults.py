@@ -308,7 +308,7 @@ def test_crash(make_server, victim):
 
     assert isinstance(in_the_middle(server, session, kill), psycopg2.Error)
     # The server may take a connection before it has noticed.
-    process.wait_until(server.disasters, 20, "the crash is noticed", 0.05)
+    process.wait_until(lambda: "terminated by signal 9" in server.log_text(), 20, "the crash is noticed", 0.05)
     server.wait_ready()
     with server.connect("copies", options=SMALL) as other:
         usable(other)
