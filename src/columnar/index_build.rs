@@ -3,7 +3,6 @@
 use super::block::BlockRows;
 use super::cursor::{All, Cursor, Plan, Sequential, Unit, Units};
 use super::dead_set::DeadSet;
-use super::encoding::Position;
 use super::key::{Item, KeyRange, MAX_BLOCKS, RowNumber};
 use super::reader::RowReader;
 use super::scan::Shared;
@@ -172,24 +171,18 @@ fn stripe_rows(store: &Store, sink: &mut Sink, described: stripe::Described) -> 
     let (first, last) = (RowNumber(stripe.meta.first_row).block(), RowNumber(stripe.meta.last_row).block());
     let dead = DeadSet::load(store, first, last, Snap::latest());
     let mut reader = RowReader::for_scan(stripe.clone(), None);
-    for vector in 0..stripe.footer().vector_count() {
-        let rows = stripe.rows(store, vector)?;
-        for index in 0..rows.len() {
-            pgrx::check_for_interrupts!();
-            let at = Position { vector: vector as u32, index: index as u16 };
-            let Some(row) = rows.get(index).map(RowNumber) else { break };
-            if stripe.is_deleted(store, at)? {
-                continue;
-            }
-            // SAFETY: the slot is one of ours, of the table's row type.
-            unsafe {
-                reader.fill(store, at, sink.slot.raw())?;
-                (*sink.slot.raw()).tts_tid = tid::to_tid(row);
-            }
-            sink.take(row, !dead.contains(row));
+    stripe.each_row(store, |row, at| {
+        if stripe.is_deleted(store, at)? {
+            return Ok(());
         }
-    }
-    Ok(())
+        // SAFETY: the slot is one of ours, of the table's row type.
+        unsafe {
+            reader.fill(store, at, sink.slot.raw())?;
+            (*sink.slot.raw()).tts_tid = tid::to_tid(row);
+        }
+        sink.take(row, !dead.contains(row));
+        Ok(())
+    })
 }
 
 fn row_store(store: &Store, sink: &mut Sink, horizon: Horizon, range: KeyRange) -> Result<(), OrochiError> {

@@ -110,14 +110,8 @@ fn may_buffer(table: Rel) -> bool {
 }
 
 fn needs_values_at_once(table: Rel) -> bool {
-    table.index_oids().into_iter().any(|oid| {
-        let index = OpenRel::index(oid, pg_sys::AccessShareLock);
-        // SAFETY: an open index has its pg_index and pg_class rows.
-        unsafe {
-            let relation = &*index.rel().raw();
-            (*relation.rd_index).indisexclusion || (*relation.rd_rel).relam == pg_sys::BRIN_AM_OID
-        }
-    })
+    let indexes = table.index_oids();
+    indexes.into_iter().any(|oid| OpenRel::index(oid, pg_sys::AccessShareLock).rel().is_index_that_reads_rows())
 }
 
 /// Inserts the rows in some slots and sets the slots' TIDs.

@@ -289,6 +289,24 @@ impl OpenStripe {
         Ok(built)
     }
 
+    /// Hands out number and place of each row, deleted ones too, in the order in which they lie.
+    pub fn each_row(
+        &self,
+        store: &Store,
+        mut each: impl FnMut(RowNumber, Position) -> Result<(), OrochiError>,
+    ) -> Result<(), OrochiError> {
+        for vector in 0..self.footer().vector_count() {
+            let rows = self.rows(store, vector)?;
+            for index in 0..rows.len() {
+                pgrx::check_for_interrupts!();
+                if let Some(number) = rows.get(index) {
+                    each(RowNumber(number), Position { vector: vector as u32, index: index as u16 })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Row numbers of a vector.
     pub fn rows(&self, store: &Store, vector: usize) -> Result<Rc<RowBlock>, OrochiError> {
         if let Some(Entry::Rows(rows)) = cache::get(self.file, self.meta.blob.id, Part::Rows(vector as u32)) {

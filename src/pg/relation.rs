@@ -120,6 +120,15 @@ impl Rel {
         unsafe { compat::is_new_in_transaction(self.0) }
     }
 
+    /// True of an index that needs the values of rows at the time of their entries: an exclusion constraint compares them, BRIN summarises
+    /// them.
+    pub fn is_index_that_reads_rows(self) -> bool {
+        let index = self.data().rd_index;
+        // SAFETY: an open index has its pg_index row, and only indexes have one.
+        let excludes = !index.is_null() && unsafe { (*index).indisexclusion };
+        excludes || self.form().relam == pg_sys::BRIN_AM_OID
+    }
+
     /// OIDs of the relation's indexes.
     pub fn index_oids(self) -> Vec<pg_sys::Oid> {
         // SAFETY: RelationGetIndexList returns a fresh list of OIDs that is ours to free.

@@ -3,8 +3,7 @@
 //! A row gets its number from the session and its place in a stripe from a worker, which may sort it. So entries are made when all stripes
 //! are stored, of the rows as they lie there: no index is among these that could find a row wrong.
 
-use crate::columnar::encoding::{Position, StripeMeta};
-use crate::columnar::key::RowNumber;
+use crate::columnar::encoding::StripeMeta;
 use crate::columnar::reader::RowReader;
 use crate::columnar::slot::OwnSlot;
 use crate::columnar::store::Store;
@@ -20,20 +19,16 @@ pub fn index(table: Rel, target: &mut RowTarget, stripes: &[StripeMeta]) -> Resu
     for meta in stripes {
         let stripe = stripe::open(&store, *meta)?;
         let mut reader = RowReader::for_scan(stripe.clone(), Some(wanted.clone()));
-        for vector in 0..stripe.footer().vector_count() {
-            let numbers = stripe.rows(&store, vector)?;
-            for index in 0..numbers.len() {
-                let Some(row) = numbers.get(index) else { continue };
-                pgrx::check_for_interrupts!();
-                target.tidy();
-                // SAFETY: the slot is for rows of the table and gets the columns that indexes look at.
-                unsafe {
-                    reader.fill(&store, Position { vector: vector as u32, index: index as u16 }, slot.raw())?;
-                    (*slot.raw()).tts_tid = tid::to_tid(RowNumber(row));
-                    target.index(slot.raw());
-                }
+        stripe.each_row(&store, |row, at| {
+            target.tidy();
+            // SAFETY: the slot is for rows of the table and gets the columns that indexes look at.
+            unsafe {
+                reader.fill(&store, at, slot.raw())?;
+                (*slot.raw()).tts_tid = tid::to_tid(row);
+                target.index(slot.raw());
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(())
 }

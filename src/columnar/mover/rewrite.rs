@@ -101,18 +101,12 @@ fn list_rows(store: &Store, stripe: &Rc<OpenStripe>, reader: usize, rows: &mut V
     rows.try_reserve(count).map_err(|_| OrochiError::OutOfMemory {
         detail: format!("The row numbers of {count} rows could not be held."),
     })?;
-    for vector in 0..stripe.footer().vector_count() {
-        let numbers = stripe.rows(store, vector)?;
-        for index in 0..numbers.len() {
-            let at = Position { vector: vector as u32, index: index as u16 };
-            if let Some(row) = numbers.get(index)
-                && !stripe.is_deleted(store, at)?
-            {
-                rows.push((row, reader, at));
-            }
+    stripe.each_row(store, |row, at| {
+        if !stripe.is_deleted(store, at)? {
+            rows.push((row.0, reader, at));
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Deletes stripes whose rows are elsewhere now, and marks that are not needed any more.

@@ -30,10 +30,10 @@ impl Line<'_> {
 
     /// Hands out the fields with their NUL bytes at the end, `None` for NULL.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
-        // SAFETY: COPY terminates fields, and keeps them until the next line is read.
-        self.fields
-            .iter()
-            .map(|field| unsafe { (!field.is_null()).then(|| CStr::from_ptr(*field).to_bytes_with_nul()) })
+        self.fields.iter().map(|field| {
+            // SAFETY: COPY terminates fields, and keeps them until the next line is read.
+            unsafe { (!field.is_null()).then(|| CStr::from_ptr(*field).to_bytes_with_nul()) }
+        })
     }
 
     /// Hands out the line as an error shows it, with a NUL byte at the end.

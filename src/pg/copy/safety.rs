@@ -18,19 +18,17 @@ pub fn is_plain(table: Rel) -> bool {
         && attributes(table).iter().all(|a| a.attgenerated == 0 && a.attidentity == 0)
 }
 
-/// Whether an index may get its entries when all rows are stored: nothing about a row can be wrong for it. BRIN reads the rows of others.
+/// Whether an index may get its entries when all rows are stored: nothing about a row can be wrong for it.
 fn may_wait(index: pg_sys::Oid) -> bool {
     let open = OpenRel::index(index, pg_sys::RowExclusiveLock);
     let relation = open.rel().raw();
-    // SAFETY: an open index has its pg_index and pg_class rows.
-    unsafe {
-        let form = &*(*relation).rd_index;
-        let constrains = form.indisunique || form.indisexclusion;
-        let summarizes = (*(*relation).rd_rel).relam == pg_sys::BRIN_AM_OID;
+    // SAFETY: an open index has its pg_index row.
+    let (is_unique, computes) = unsafe {
         let computes = !pg_sys::RelationGetIndexExpressions(relation).is_null()
             || !pg_sys::RelationGetIndexPredicate(relation).is_null();
-        !constrains && !summarizes && !computes
-    }
+        ((*(*relation).rd_index).indisunique, computes)
+    };
+    !is_unique && !computes && !open.rel().is_index_that_reads_rows()
 }
 
 fn attributes<'a>(table: Rel) -> &'a [pg_sys::FormData_pg_attribute] {

@@ -94,11 +94,14 @@ impl RowTarget {
         }
     }
 
-    /// Makes the index entries of a row whose place the slot knows.
+    /// Makes the index entries of a row whose place the slot knows, if there are indexes.
     ///
     /// # Safety
     /// The slot must hold a row of the table, or at least its indexed columns.
     pub unsafe fn index(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        if !self.is_indexed() {
+            return;
+        }
         // SAFETY: the caller's promise; the indexes are open.
         unsafe {
             (*slot).tts_tableOid = self.table.oid();
