@@ -40,19 +40,20 @@ impl BlockRows {
         let rows = row::list(store, KeyRange::blocks(block, block), snapshot);
         self.rows.extend(rows.into_iter().map(|(row, at)| (row, Place::Row(at))));
         let metadata = snapshot.for_metadata();
+        let (first, last) = (block_start(block), RowNumber(block_start(block + 1).0 - 1));
         let mut found = Vec::new();
         for range in KeyRange::stripes_covering(block) {
             let mut items = store.scan(range, metadata);
             while let Some(stored) = items.next_visible() {
                 let meta = stripe::parse_meta(store, &stored)?;
                 let xmin = crate::pg::heap::raw_xmin(stored.pinned.header());
-                if !meta.open && meta.last_row >= block_start(block).0 {
+                if !meta.open && meta.last_row >= first.0 {
                     found.push(stripe::Described { meta, xmin, tid: stored.pinned.tid() });
                 }
             }
         }
         if !found.is_empty() {
-            let dead = DeadSet::load(store, block, block, metadata);
+            let dead = DeadSet::load(store, first, last, metadata);
             for described in found {
                 let stripe = stripe::open_described(store, described)?;
                 self.add_stripe(store, stripe, block, &dead)?;

@@ -310,9 +310,7 @@ impl StripeCursor {
         filter: &mut impl Filter,
         forward: bool,
     ) -> Result<Self, OrochiError> {
-        let first = RowNumber(stripe.meta.first_row).block();
-        let last = RowNumber(stripe.meta.last_row).block();
-        let dead = DeadSet::load(store, first, last, snapshot.for_metadata());
+        let dead = DeadSet::of_stripe(store, &stripe.meta, snapshot.for_metadata());
         let count = stripe.footer().vector_count();
         let mut vectors = Vec::new();
         for vector in 0..count {

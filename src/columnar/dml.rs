@@ -1,8 +1,8 @@
 //! UPDATE, DELETE and row locks (docs/storage.md, "Writing").
 
-use super::key::{Item, KeyRange, RowNumber};
+use super::key::{Item, RowNumber};
 use super::store::Store;
-use super::{lookup, numbers, pressure, row, slot, tid, write_buffer};
+use super::{lookup, numbers, pressure, row, slot, snapshot_stripes, tid, write_buffer};
 use crate::monitor::counters;
 use crate::pg::Rel;
 use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
@@ -29,7 +29,7 @@ impl Handle {
     }
 }
 
-/// What the row space and the stripes say about a row, now.
+/// What the row store and the marks say about a row, now.
 struct Standing {
     row: Option<(Handle, bool)>,
     anchor: Option<(Handle, bool)>,
@@ -38,7 +38,7 @@ struct Standing {
 
 fn standing(store: &Store, row: RowNumber) -> Standing {
     let mut standing = Standing { row: None, anchor: None, dead: false };
-    let mut items = store.scan(KeyRange::row(row), Snap::latest());
+    let mut items = store.scan_row_with_anchors(row, Snap::latest());
     while let Some(stored) = items.next_any() {
         let (at, visible) = (stored.pinned.tid(), stored.visible());
         match stored.item {
@@ -197,6 +197,7 @@ fn retire(store: &Store, row: RowNumber, handle: Handle, cid: pg_sys::CommandId)
         Handle::Row { parts: ..=1, .. } => {}
         Handle::Row { .. } => row::delete_rest(store, row, cid),
         Handle::Anchor(_) => {
+            snapshot_stripes::marked();
             store.insert(Item::Dead(row).key(), &[], cid, 0);
         }
     }

@@ -1,5 +1,6 @@
 //! Fetching rows for index scans.
 
+use super::snapshot_stripes::SnapshotStripes;
 use super::store::Store;
 use super::{cursor, lookup, slot, tid, write_buffer};
 use crate::pg::horizon::Horizon;
@@ -18,6 +19,31 @@ pub struct ColumnarFetch {
 struct FetchState {
     store: Option<Store>,
     checked: bool,
+    stripes: SnapshotStripes,
+    dead: Doubt,
+}
+
+/// Whether to ask if a row is dead to all. That costs as much as looking a row up, and while an old snapshot lives the answer is no for
+/// most: after each no twice as many rows are not asked about, after a yes all are.
+#[derive(Default)]
+struct Doubt {
+    skip: u32,
+    skipped: u32,
+}
+
+impl Doubt {
+    /// Rows that are not asked about between two that are, at most.
+    const MOST: u32 = 64;
+
+    fn asks(&mut self) -> bool {
+        self.skipped += 1;
+        self.skipped > self.skip
+    }
+
+    fn learn(&mut self, is_dead: bool) {
+        self.skipped = 0;
+        self.skip = if is_dead { 0 } else { (self.skip * 2).clamp(1, Self::MOST) };
+    }
 }
 
 impl Drop for FetchState {
@@ -38,7 +64,12 @@ pub unsafe fn begin(table: Rel) -> *mut pg_sys::IndexFetchTableData {
     unsafe {
         let fetch = pg_sys::palloc0(size_of::<ColumnarFetch>()).cast::<ColumnarFetch>();
         (*fetch).base.rel = table.raw();
-        (&raw mut (*fetch).state).write(ContextOwned::bind(FetchState { store: None, checked: false }));
+        (&raw mut (*fetch).state).write(ContextOwned::bind(FetchState {
+            store: None,
+            checked: false,
+            stripes: SnapshotStripes::default(),
+            dead: Doubt::default(),
+        }));
         fetch.cast()
     }
 }
@@ -95,7 +126,7 @@ pub unsafe fn fetch(
             cursor::check_rewrite(store, snapshot);
         }
         heap::note_serializable_row_read(table, row_tid, snapshot);
-        slot::fetch(store, row, snapshot, slot)
+        slot::fetch_with(store, row, slot, || lookup::find_among(store, row, snapshot, &mut state.stripes))
     }
 }
 
@@ -109,6 +140,13 @@ pub unsafe fn is_dead_to_all(fetch: *mut pg_sys::IndexFetchTableData, row_tid: p
     unsafe {
         let Some(state) = (*fetch.cast::<ColumnarFetch>()).state.get() else { return false };
         let Some(store) = &state.store else { return false };
-        lookup::dead_to_all(store, row, Horizon::recent(store.table())).is_some()
+        // Core takes no notice of the answer on a standby.
+        if !state.dead.asks() || crate::pg::server::in_recovery() {
+            return false;
+        }
+        let horizon = Horizon::recent(store.table());
+        let is_dead = lookup::dead_to_all_among(store, row, horizon, &mut state.stripes).is_some();
+        state.dead.learn(is_dead);
+        is_dead
     }
 }

@@ -168,8 +168,7 @@ fn everything(store: &Store, sink: &mut Sink, units: &mut impl Units, next_block
 
 fn stripe_rows(store: &Store, sink: &mut Sink, described: stripe::Described) -> Result<(), OrochiError> {
     let stripe = stripe::open_described(store, described)?;
-    let (first, last) = (RowNumber(stripe.meta.first_row).block(), RowNumber(stripe.meta.last_row).block());
-    let dead = DeadSet::load(store, first, last, Snap::latest());
+    let dead = DeadSet::of_stripe(store, &stripe.meta, Snap::latest());
     let mut reader = RowReader::for_scan(stripe.clone(), None);
     stripe.each_row(store, |row, at| {
         if stripe.is_deleted(store, at)? {

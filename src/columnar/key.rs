@@ -4,7 +4,7 @@
 /// Row numbers in one virtual block: the largest offset that core's bitmap code accepts.
 pub const ROWS_PER_BLOCK: u64 = 291;
 /// Virtual blocks stay below this, so that `chunk_id` has room for the other spaces.
-pub const MAX_BLOCKS: u32 = 1 << 30;
+pub const MAX_BLOCKS: u32 = ANCHOR_BASE;
 /// A dense stripe spans at most this many virtual blocks.
 pub const DENSE_SPAN: u32 = 1 << 10;
 /// A wide stripe, one of several that were sorted together, spans at most this many virtual blocks.
@@ -12,14 +12,18 @@ pub const WIDE_SPAN: u32 = 1 << 13;
 /// Any stripe spans at most this many virtual blocks.
 pub const SPARSE_SPAN: u32 = 1 << 20;
 
+/// Anchors of this many virtual blocks share a `chunk_id`, and so do marks.
+const BLOCKS_PER_MARK_ID: u32 = 128;
+const MARK_IDS: u32 = (1 << 30) / BLOCKS_PER_MARK_ID;
+const ANCHOR_BASE: u32 = DEAD_BASE - MARK_IDS;
+const DEAD_BASE: u32 = (1 << 30) - MARK_IDS;
 const WIDE_BASE: u32 = 1 << 30;
 const DENSE_BASE: u32 = 1 << 31;
 const SPARSE_BASE: u32 = 3 << 30;
-const PART_BITS: u32 = 21;
-const ANCHOR: u32 = 1 << 20;
-const DEAD: u32 = ANCHOR + 1;
+const PART_BITS: u32 = 20;
 /// Parts of one row; 2^20 of 8,000 bytes are 8 GB, more than a row can have.
-pub const MAX_PARTS: u32 = ANCHOR;
+pub const MAX_PARTS: u32 = 1 << PART_BITS;
+const OFFSET_BITS: u32 = 9;
 
 /// Names one row version of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,8 +81,8 @@ impl Item {
     pub fn key(self) -> Key {
         match self {
             Self::Row { row, part } => row_key(row, part),
-            Self::Anchor(row) => row_key(row, ANCHOR),
-            Self::Dead(row) => row_key(row, DEAD),
+            Self::Anchor(row) => mark_key(ANCHOR_BASE, row),
+            Self::Dead(row) => mark_key(DEAD_BASE, row),
             Self::Stripe { first_block, stripe } => stripe_key(DENSE_BASE, first_block, stripe),
             Self::Blob { blob, piece } => Key { id: u32::MAX - blob, seq: i32::MIN + piece as i32 },
         }
@@ -99,18 +103,31 @@ impl Item {
         if let Some(base) = [SPARSE_BASE, DENSE_BASE, WIDE_BASE].into_iter().find(|base| key.id >= *base) {
             return Some(Self::Stripe { first_block: key.id - base, stripe: key.seq as u32 });
         }
-        let row = RowNumber::from_block_offset(key.id, (key.seq >> PART_BITS) as u16)?;
-        match key.seq as u32 & ((1 << PART_BITS) - 1) {
-            ANCHOR => Some(Self::Anchor(row)),
-            DEAD => Some(Self::Dead(row)),
-            part if part < MAX_PARTS => Some(Self::Row { row, part }),
-            _ => None,
+        let seq = key.seq as u32;
+        if key.id >= DEAD_BASE {
+            return marked_row(key.id - DEAD_BASE, seq).map(Self::Dead);
         }
+        if key.id >= ANCHOR_BASE {
+            return marked_row(key.id - ANCHOR_BASE, seq).map(Self::Anchor);
+        }
+        let row = RowNumber::from_block_offset(key.id, (seq >> PART_BITS) as u16)?;
+        Some(Self::Row { row, part: seq & (MAX_PARTS - 1) })
     }
 }
 
-fn row_key(row: RowNumber, low: u32) -> Key {
-    Key { id: row.block(), seq: ((u32::from(row.offset()) << PART_BITS) | low) as i32 }
+fn row_key(row: RowNumber, part: u32) -> Key {
+    Key { id: row.block(), seq: ((u32::from(row.offset()) << PART_BITS) | part) as i32 }
+}
+
+fn mark_key(base: u32, row: RowNumber) -> Key {
+    let (group, block_in_group) = (row.block() / BLOCKS_PER_MARK_ID, row.block() % BLOCKS_PER_MARK_ID);
+    Key { id: base + group, seq: ((block_in_group << OFFSET_BITS) | u32::from(row.offset())) as i32 }
+}
+
+fn marked_row(group: u32, seq: u32) -> Option<RowNumber> {
+    let (block_in_group, offset) = (seq >> OFFSET_BITS, seq & ((1 << OFFSET_BITS) - 1));
+    let block = (block_in_group < BLOCKS_PER_MARK_ID).then_some(group * BLOCKS_PER_MARK_ID + block_in_group)?;
+    RowNumber::from_block_offset(block, offset as u16)
 }
 
 fn stripe_key(base: u32, first_block: u32, stripe: u32) -> Key {
@@ -127,19 +144,29 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
-    /// Everything kept for one row number.
+    /// Parts of one row.
     pub fn row(row: RowNumber) -> Self {
-        Self { from: row_key(row, 0), to: row_key(row, (1 << PART_BITS) - 1) }
+        Self::rows(row, row)
     }
 
-    /// Rows, anchors and marks of the row numbers `first..=last`.
+    /// Rows of the numbers `first..=last`.
     pub fn rows(first: RowNumber, last: RowNumber) -> Self {
-        Self { from: Self::row(first).from, to: Self::row(last).to }
+        Self { from: row_key(first, 0), to: row_key(last, MAX_PARTS - 1) }
     }
 
-    /// Rows, anchors and marks of the blocks `first..=last`.
+    /// Rows of the blocks `first..=last`.
     pub fn blocks(first: u32, last: u32) -> Self {
         Self { from: Key { id: first, seq: 0 }, to: Key { id: last, seq: i32::MAX } }
+    }
+
+    /// Anchors of the row numbers `first..=last`.
+    pub fn anchors(first: RowNumber, last: RowNumber) -> Self {
+        Self { from: mark_key(ANCHOR_BASE, first), to: mark_key(ANCHOR_BASE, last) }
+    }
+
+    /// Marks on the row numbers `first..=last`.
+    pub fn marks(first: RowNumber, last: RowNumber) -> Self {
+        Self { from: mark_key(DEAD_BASE, first), to: mark_key(DEAD_BASE, last) }
     }
 
     /// Pieces `first..=last` of a blob.
@@ -187,8 +214,10 @@ mod unit {
             ] {
                 assert_eq!(Item::parse(item.key()), Some(item));
             }
-            let range = KeyRange::row(row);
-            assert!(range.from <= Item::Row { row, part: 0 }.key() && Item::Dead(row).key() <= range.to);
+            let holds = |range: &KeyRange, item: Item| range.from <= item.key() && item.key() <= range.to;
+            let (parts, anchors, marks) = (KeyRange::row(row), KeyRange::anchors(row, row), KeyRange::marks(row, row));
+            assert!([0, MAX_PARTS - 1].into_iter().all(|part| holds(&parts, Item::Row { row, part })));
+            assert!(holds(&anchors, Item::Anchor(row)) && holds(&marks, Item::Dead(row)));
         }
     }
 
@@ -197,6 +226,24 @@ mod unit {
         let range = KeyRange::row(RowNumber(5));
         assert!(KeyRange::row(RowNumber(4)).to < range.from);
         assert!(range.to < KeyRange::row(RowNumber(6)).from);
+        // Of one offset and the next, of one block and the next, and where the next `chunk_id` begins.
+        for row in [5, ROWS_PER_BLOCK - 1, ROWS_PER_BLOCK * u64::from(BLOCKS_PER_MARK_ID) - 1].map(RowNumber) {
+            let next = RowNumber(row.0 + 1);
+            assert!(KeyRange::anchors(row, row).to < KeyRange::anchors(next, next).from);
+            assert!(KeyRange::marks(row, row).to < KeyRange::marks(next, next).from);
+        }
+    }
+
+    #[test]
+    fn spaces_do_not_mix() {
+        let last = RowNumber(u64::from(MAX_BLOCKS) * ROWS_PER_BLOCK - 1);
+        let (anchors, marks) = (KeyRange::anchors(RowNumber(0), last), KeyRange::marks(RowNumber(0), last));
+        assert!(KeyRange::row(last).to < anchors.from && anchors.to < marks.from);
+        assert!(marks.to < KeyRange::stripes_covering(0)[1].from);
+        let beyond = Item::Row { row: last, part: 0 }.key();
+        assert_eq!(Item::parse(Key { id: beyond.id, seq: 0 }), None, "there is no offset zero");
+        assert_eq!(Item::parse(Key { id: DEAD_BASE, seq: (BLOCKS_PER_MARK_ID << OFFSET_BITS | 1) as i32 }), None);
+        assert_eq!(Item::parse(Key { id: ANCHOR_BASE, seq: 292 }), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finding a row by its number under any kind of snapshot (docs/storage.md, "Visibility").
 
 use super::key::{Item, KeyRange, RowNumber};
+use super::snapshot_stripes::{Listed, SnapshotStripes};
 use super::store::{Store, Stored};
 use super::stripe::{self, OpenStripe};
 use super::write_buffer;
@@ -23,7 +24,7 @@ pub enum Found {
     Reserved,
 }
 
-/// What the row space says about one row number.
+/// What the row store and the marks say about one row number.
 struct Marks {
     row: Option<Stored>,
     /// A row that the snapshot does not see, and that is in no stripe.
@@ -65,6 +66,24 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     Some(found)
 }
 
+/// As [`find`], for a scan that looks up many rows.
+pub fn find_among(store: &Store, row: RowNumber, snapshot: Snap, stripes: &mut SnapshotStripes) -> Option<Found> {
+    write_buffer::settle_row(store.table(), row);
+    match stripes.find(store, row, snapshot).or_raise() {
+        Listed::Unknown => find(store, row, snapshot),
+        // A snapshot that sees the row in a stripe does not see it in the row store.
+        Listed::At(stripe, at) => Some(Found::Stripe(stripe, at)),
+        Listed::Dead => None,
+        Listed::Nowhere => find_in_row_store(store, row, snapshot, Kind::Mvcc),
+    }
+}
+
+fn find_in_row_store(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Option<Found> {
+    let marks = read_marks(store, row, snapshot, kind);
+    let first = marks.row.filter(|_| !marks.dead)?;
+    Some(Found::Row(row::tuple(store, row, &first).or_raise()))
+}
+
 /// True if the mover has not moved a row, so that no stripe has to be looked at. A loop that updates one row leaves a version
 /// behind each time, and meets them all through the indexes until its transaction ends.
 fn stays_in_row_store(store: &Store, row: RowNumber, stored: &Stored) -> bool {
@@ -77,7 +96,7 @@ fn stays_in_row_store(store: &Store, row: RowNumber, stored: &Stored) -> bool {
 
 fn read_marks(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Marks {
     let mut marks = Marks { row: None, gone: false, dead: false, deleter: None };
-    let mut items = store.scan(KeyRange::row(row), snapshot);
+    let mut items = store.scan_row(row, snapshot);
     while let Some(stored) = items.next_any() {
         match stored.item {
             Item::Row { part: 0, .. } if stored.visible() || kind == Kind::Any => {
@@ -206,6 +225,19 @@ pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg
     dead_unless_covered(store, row, horizon, covered)
 }
 
+/// As [`dead_to_all`], for a scan that has just looked the row up among some stripes.
+pub fn dead_to_all_among(
+    store: &Store,
+    row: RowNumber,
+    horizon: Horizon,
+    stripes: &mut SnapshotStripes,
+) -> Option<pg_sys::TransactionId> {
+    dead_unless_covered(store, row, horizon, || match stripes.may_have(store, row).or_raise() {
+        Some(may_have) => may_have,
+        None => covered_by_committed_stripe(store, row) || covered_by_new_stripe(store, row),
+    })
+}
+
 /// As [`dead_to_all`], with `covered` to say whether some stripe or reservation has a row of which nothing else is known.
 pub fn dead_unless_covered(
     store: &Store,
@@ -219,7 +251,7 @@ pub fn dead_unless_covered(
     }
     let mut removed_by = pg_sys::InvalidTransactionId;
     let (mut dead_mark, mut never_moved) = (false, false);
-    let mut items = store.scan(KeyRange::row(row), Snap::any());
+    let mut items = store.scan_row(row, Snap::any());
     while let Some(mut stored) = items.next_any() {
         match stored.item {
             Item::Row { part: 0, .. } => {
@@ -230,12 +262,14 @@ pub fn dead_unless_covered(
                 never_moved |= stored.pinned.never_moved();
             }
             Item::Dead(_) => {
-                // A mark of a transaction in progress has not passed, and one of an aborted transaction only makes standbys careful.
+                // Who does not see a mark may see the row. A mark of a transaction in progress has not passed, and one of an aborted
+                // transaction only makes standbys careful.
                 let xmin = stored.pinned.xmin();
-                if horizon.passed(xmin) {
-                    removed_by = newer(removed_by, xmin);
-                    dead_mark |= store.fetch(stored.pinned.tid(), Snap::latest()).is_some_and(|s| s.visible());
+                if !horizon.passed(xmin) {
+                    return None;
                 }
+                removed_by = newer(removed_by, xmin);
+                dead_mark |= store.fetch(stored.pinned.tid(), Snap::latest()).is_some_and(|s| s.visible());
             }
             _ => {}
         }

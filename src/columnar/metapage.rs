@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 
 const MAGIC: u32 = 0x4f52_4f43;
 /// Version of the storage format that this library reads and writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 const CONTENT: usize = 24;
 
 /// Content of the metapage after the page header.

@@ -30,6 +30,7 @@ mod row;
 mod row_values;
 pub mod scan;
 pub mod slot;
+mod snapshot_stripes;
 mod sql;
 mod storage;
 pub mod store;

@@ -1,5 +1,6 @@
 //! Rows of the row store: images cut into parts.
 
+use super::dead_set::DeadSet;
 use super::key::{Item, KeyRange, MAX_PARTS, RowNumber};
 use super::store::{Store, Stored};
 use crate::pg::error::OrochiError;
@@ -79,16 +80,18 @@ pub fn delete_rest(store: &Store, row: RowNumber, cid: pg_sys::CommandId) {
 /// may then have deleted it from the stripe.
 pub fn list(store: &Store, range: KeyRange, snapshot: Snap) -> Vec<(RowNumber, pg_sys::ItemPointerData)> {
     let mut rows: Vec<(RowNumber, pg_sys::ItemPointerData)> = Vec::new();
+    let mut any_moved = false;
     let mut items = store.scan(range, snapshot);
     while let Some(stored) = items.next_visible() {
-        match stored.item {
-            Item::Row { row, part: 0 } => rows.push((row, stored.pinned.tid())),
-            // A row's mark comes after the row.
-            Item::Dead(dead) if rows.last().is_some_and(|(row, _)| *row == dead) => {
-                rows.pop();
-            }
-            _ => {}
+        if let Item::Row { row, part: 0 } = stored.item {
+            any_moved |= stored.pinned.has_deleter();
+            rows.push((row, stored.pinned.tid()));
         }
+    }
+    drop(items);
+    if any_moved && let (Some((first, _)), Some((last, _))) = (rows.first().copied(), rows.last().copied()) {
+        let dead = DeadSet::load(store, first, last, snapshot);
+        rows.retain(|(row, _)| !dead.contains(*row));
     }
     rows
 }

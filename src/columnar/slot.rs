@@ -302,10 +302,24 @@ pub unsafe fn set_system(slot: *mut pg_sys::TupleTableSlot, system: System) {
 /// # Safety
 /// `slot` must be one of ours, for the table's row type.
 pub unsafe fn fetch(store: &Store, row: RowNumber, snapshot: Snap, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { fetch_with(store, row, slot, || lookup::find(store, row, snapshot)) }
+}
+
+/// As [`fetch`], with what finds the row.
+///
+/// # Safety
+/// As for [`fetch`]; `find` must return the row of that number.
+pub unsafe fn fetch_with(
+    store: &Store,
+    row: RowNumber,
+    slot: *mut pg_sys::TupleTableSlot,
+    find: impl FnOnce() -> Option<Found>,
+) -> bool {
     // SAFETY: the caller's promise; rows are made in the slot's own memory context.
     unsafe {
         let old = pg_sys::MemoryContextSwitchTo((*slot).tts_mcxt);
-        let found = lookup::find(store, row, snapshot);
+        let found = find();
         pg_sys::MemoryContextSwitchTo(old);
         match found {
             Some(Found::Row(tuple)) => store_tuple(slot, tuple),

@@ -182,7 +182,24 @@ impl Store {
 
     /// Starts reading a range of keys.
     pub fn scan(&self, range: KeyRange, snapshot: Snap) -> Items<'_> {
-        Items { scan: KeyScan::begin(self.companion(), self.indexes[0].rel(), &range), store: self, range, snapshot }
+        Items { scan: self.key_scan(&range), store: self, range, rest: [None, None], snapshot }
+    }
+
+    /// Starts reading what says whether there is a row: its parts in the row store, then its marks. The order matters, for a row that is not
+    /// in the row store any more may have got its mark since.
+    pub fn scan_row(&self, row: RowNumber, snapshot: Snap) -> Items<'_> {
+        Items { rest: [None, Some(KeyRange::marks(row, row))], ..self.scan(KeyRange::row(row), snapshot) }
+    }
+
+    /// Starts reading what there is of one row number: its parts in the row store, then its anchors, then its marks. Who deletes a row deletes
+    /// its anchor before there is a mark.
+    pub fn scan_row_with_anchors(&self, row: RowNumber, snapshot: Snap) -> Items<'_> {
+        let rest = [Some(KeyRange::anchors(row, row)), Some(KeyRange::marks(row, row))];
+        Items { rest, ..self.scan(KeyRange::row(row), snapshot) }
+    }
+
+    fn key_scan(&self, range: &KeyRange) -> KeyScan {
+        KeyScan::begin(self.companion(), self.indexes[0].rel(), range)
     }
 
     /// Fetches one tuple by its TID in the companion.
@@ -220,6 +237,8 @@ pub struct Items<'a> {
     scan: KeyScan,
     store: &'a Store,
     range: KeyRange,
+    /// Further ranges, read when the first has ended.
+    rest: [Option<KeyRange>; 2],
     snapshot: Snap,
 }
 
@@ -232,7 +251,11 @@ impl Items<'_> {
     #[inline]
     pub fn next_any(&mut self) -> Option<Stored> {
         loop {
-            let tid = self.scan.next()?;
+            let Some(tid) = self.scan.next() else {
+                self.range = self.rest.iter_mut().find_map(Option::take)?;
+                self.scan = self.store.key_scan(&self.range);
+                continue;
+            };
             let Some(pinned) = Pinned::fetch(self.store.companion(), self.snapshot, tid) else {
                 self.scan.forget_last();
                 continue;

@@ -9,9 +9,9 @@ use super::encoding::{
 };
 use super::key::{Item, KeyRange, RowNumber};
 use super::metapage;
-use super::recent;
 use super::store::{Store, Stored};
 use super::tid;
+use super::{recent, snapshot_stripes};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::relation::FileId;
@@ -429,6 +429,7 @@ fn span(meta: &StripeMeta) -> (u32, u32) {
 pub fn insert_meta(store: &Store, meta: &StripeMeta, cid: pg_sys::CommandId) -> pg_sys::ItemPointerData {
     let bytes = meta.encode().map_err(|error| OrochiError::Internal(error.to_string())).or_raise();
     let (first, blocks) = span(meta);
+    snapshot_stripes::changed();
     store.insert(Item::stripe_key(first, blocks, meta.stripe_id), &bytes, cid, 0)
 }
 

@@ -52,9 +52,7 @@ impl Judge {
         let mut stripes = Vec::new();
         for described in super::stripe::list(&store, Snap::latest())? {
             let stripe = super::stripe::open_described(&store, described)?;
-            let block = |row| RowNumber(row).block();
-            let (first, last) = (block(stripe.meta.first_row), block(stripe.meta.last_row));
-            let dead = DeadSet::load(&store, first, last, Snap::latest());
+            let dead = DeadSet::of_stripe(&store, &stripe.meta, Snap::latest());
             stripes.push((stripe, dead));
         }
         let (end, told) = (block_start(next_block), pg_sys::InvalidTransactionId);

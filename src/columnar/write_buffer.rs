@@ -332,6 +332,7 @@ pub fn subtransaction_committed(id: pg_sys::SubTransactionId, parent: pg_sys::Su
 
 /// A subtransaction is rolled back: its buffers are dropped, and what was written under it is unwritten.
 pub fn subtransaction_aborted(id: pg_sys::SubTransactionId) {
+    super::snapshot_stripes::changed();
     BUFFERS.with_borrow_mut(|buffers| {
         buffers.retain(|b| b.owner != id);
         for buffer in buffers.iter_mut() {

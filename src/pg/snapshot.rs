@@ -79,11 +79,27 @@ impl Snap {
         }
     }
 
+    /// The identity of an MVCC snapshot.
+    pub fn identity(self) -> SnapIdentity {
+        // SAFETY: `new` was promised a valid snapshot.
+        let data = unsafe { &*self.0 };
+        SnapIdentity { limits: [data.xmin, data.xmax], in_progress: (data.xcnt, data.subxcnt), command: data.curcid }
+    }
+
     /// True if the MVCC snapshot does not see the transaction as finished.
     pub fn does_not_see(self, xid: pg_sys::TransactionId) -> bool {
         // SAFETY: the snapshot is a valid MVCC snapshot.
         unsafe { pg_sys::XidInMVCCSnapshot(xid, self.0) }
     }
+}
+
+/// What tells one MVCC snapshot of a backend from another: those with the same limits and the same number of transactions in progress
+/// between them see the same, for of these transactions none comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SnapIdentity {
+    limits: [pg_sys::TransactionId; 2],
+    in_progress: (u32, i32),
+    command: pg_sys::CommandId,
 }
 
 /// A dirty snapshot of our own, to look at one tuple.

@@ -53,8 +53,7 @@ fn salvage_stripe(
         Ok(open) => open,
         Err(error) => return pgrx::warning!("{error}; its {} rows are lost", meta.row_count),
     };
-    let block = |row| RowNumber(row).block();
-    let dead = DeadSet::load(store, block(meta.first_row), block(meta.last_row), snapshot);
+    let dead = DeadSet::of_stripe(store, &meta, snapshot);
     let mut reader = RowReader::for_scan(open.clone(), None).leniently();
     for vector in 0..open.footer().vector_count() {
         let rows = match open.rows(store, vector) {

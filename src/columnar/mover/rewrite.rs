@@ -25,8 +25,7 @@ type RowAt = (u64, usize, Position);
 /// The marks within a stripe's interval that every snapshot sees.
 pub fn load_marks(store: &Store, described: &Described, snapshot: &LatestMvcc) -> Marks {
     let horizon = Horizon::oldest(store.table());
-    let block = |row| RowNumber(row).block();
-    let range = KeyRange::blocks(block(described.meta.first_row), block(described.meta.last_row));
+    let range = KeyRange::marks(RowNumber(described.meta.first_row), RowNumber(described.meta.last_row));
     let mut marks = Marks::new();
     let mut items = store.scan(range, snapshot.snap());
     while let Some(stored) = items.next_visible() {

@@ -1,7 +1,7 @@
 //! Removing anchors that nobody holds, and reservations whose transactions are over.
 
 use super::Effort;
-use crate::columnar::key::{Item, KeyRange};
+use crate::columnar::key::{Item, KeyRange, RowNumber, block_start};
 use crate::columnar::metapage;
 use crate::columnar::store::Store;
 use crate::columnar::stripe;
@@ -20,8 +20,8 @@ pub fn sweep(store: &Store, effort: Effort) -> Result<bool, OrochiError> {
     // Keeps VACUUM from handing the places that are noted to other tuples.
     let snapshot = LatestMvcc::take();
     let mut unused = Vec::new();
-    let range = KeyRange::blocks(0, metapage::next_block(store.table()));
-    let mut items = store.scan(range, Snap::latest());
+    let numbers_end = block_start(metapage::next_block(store.table()));
+    let mut items = store.scan(KeyRange::anchors(RowNumber(0), numbers_end), Snap::latest());
     while unused.len() < BATCH
         && let Some(stored) = items.next_visible()
     {

@@ -69,3 +69,8 @@ unsafe extern "C-unwind" fn next_block(
         (*blocks.cast::<std::slice::Iter<'_, BlockNumber>>()).next().copied().unwrap_or(pg_sys::InvalidBlockNumber)
     }
 }
+
+/// From 17 on what a snapshot sees stays as long as the snapshot.
+pub fn snapshots_expire() -> bool {
+    false
+}

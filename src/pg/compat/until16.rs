@@ -57,3 +57,9 @@ pub const HAS_READ_STREAMS: bool = false;
 
 /// Leaves it to the system what is read ahead: see [`HAS_READ_STREAMS`].
 pub fn read_blocks(_relation: Rel, _blocks: &[pg_sys::BlockNumber]) {}
+
+/// Whether what a snapshot sees may be removed before the snapshot is gone (`old_snapshot_threshold`).
+pub fn snapshots_expire() -> bool {
+    // SAFETY: a setting that is fixed while the server runs.
+    unsafe { pg_sys::old_snapshot_threshold >= 0 }
+}
