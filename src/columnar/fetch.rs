@@ -150,3 +150,29 @@ pub unsafe fn is_dead_to_all(fetch: *mut pg_sys::IndexFetchTableData, row_tid: p
         is_dead
     }
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    fn asked(doubt: &mut Doubt, rows: u32, is_dead: bool) -> u32 {
+        let mut asked = 0;
+        for _ in 0..rows {
+            if doubt.asks() {
+                asked += 1;
+                doubt.learn(is_dead);
+            }
+        }
+        asked
+    }
+
+    #[test]
+    fn asks_less_while_rows_live_and_always_when_they_are_dead() {
+        let mut doubt = Doubt::default();
+        assert_eq!(asked(&mut doubt, 100, true), 100);
+        let few = asked(&mut doubt, 10_000, false);
+        assert!((100..200).contains(&few), "{few}");
+        let after_a_hit = asked(&mut doubt, 1000, true);
+        assert!(after_a_hit >= 1000 - Doubt::MOST, "{after_a_hit}");
+    }
+}

@@ -61,6 +61,14 @@ pub struct Key {
     pub seq: i32,
 }
 
+impl Key {
+    /// Whether it is that of an anchor or a mark.
+    #[inline]
+    pub fn is_of_stripe_row(self) -> bool {
+        self.seq >= 0 && (ANCHOR_BASE..WIDE_BASE).contains(&self.id)
+    }
+}
+
 /// What a companion tuple is, as its key tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
@@ -218,6 +226,8 @@ mod unit {
             let (parts, anchors, marks) = (KeyRange::row(row), KeyRange::anchors(row, row), KeyRange::marks(row, row));
             assert!([0, MAX_PARTS - 1].into_iter().all(|part| holds(&parts, Item::Row { row, part })));
             assert!(holds(&anchors, Item::Anchor(row)) && holds(&marks, Item::Dead(row)));
+            assert!(Item::Anchor(row).key().is_of_stripe_row() && Item::Dead(row).key().is_of_stripe_row());
+            assert!(!Item::Row { row, part: 0 }.key().is_of_stripe_row());
         }
     }
 

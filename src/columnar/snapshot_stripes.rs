@@ -238,3 +238,28 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::columnar::encoding::StripeMeta;
+    use pgrx::pg_sys;
+
+    #[test]
+    fn finds_all_stripes_around_a_row() {
+        let intervals = [(0, 99), (50, 60), (100, 199), (150, 400), (160, 170), (450, 450)];
+        let described = |(first, last)| Described {
+            meta: StripeMeta::reservation(1, first, last),
+            xmin: pg_sys::FrozenTransactionId,
+            tid: Default::default(),
+        };
+        let list = List::new(intervals.into_iter().map(described).collect());
+        for row in 0..500 {
+            let around = list.around(RowNumber(row));
+            let having = (0..intervals.len()).filter(|at| (intervals[*at].0..=intervals[*at].1).contains(&row));
+            assert!(having.into_iter().all(|at| around.contains(&at)), "row {row}: {around:?}");
+        }
+        assert_eq!(list.around(RowNumber(420)), 5..5);
+        assert!(List::new(Vec::new()).around(RowNumber(0)).is_empty());
+    }
+}

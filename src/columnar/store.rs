@@ -161,6 +161,9 @@ impl Store {
     fn insert_index_entry(&self, key: Key, mut tid: pg_sys::ItemPointerData) {
         let mut values = [pg_sys::Datum::from(key.id), pg_sys::Datum::from(key.seq)];
         let mut nulls = [false; 2];
+        // Anchors and marks come where there were others, most of them dead by now. The index, told that a key has not changed, looks for such
+        // before it splits a page.
+        let among_dead = key.is_of_stripe_row();
         for index in &self.indexes {
             // SAFETY: the indexes are open for writing; keys are unique by construction, so nothing is checked.
             unsafe {
@@ -172,7 +175,7 @@ impl Store {
                         &mut tid,
                         self.companion().raw(),
                         pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                        false,
+                        among_dead,
                         std::ptr::null_mut(),
                     );
                 }

@@ -63,7 +63,7 @@ struct Progress {
     whole: bool,
     /// Where rows wait that came after the pass had begun, or that were left because they are few.
     tail: u32,
-    /// Where the next pass begins unless it is to be a whole one: marks and anchors lie between old rows and the new ones.
+    /// Where the next pass begins unless it is to be a whole one: entries of rows that were moved lie before the new ones until VACUUM comes.
     start: u32,
     /// First row number from which on stripes have not been looked at for deleted rows.
     worn_from: u64,
