@@ -1,8 +1,10 @@
 //! VACUUM of a columnar table: its indexes and its statistics. Core vacuums the companion by itself, the mover makes stripes.
 
 use super::dead_set::DeadSet;
+use super::encoding::{Position, RowBlock};
 use super::key::{ROWS_PER_BLOCK, RowNumber, SPARSE_SPAN, block_start};
 use super::store::Store;
+use super::stripe::OpenStripe;
 use super::{lookup, metapage, storage, tid};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{self, Horizon, newer};
@@ -24,6 +26,14 @@ fn before(xid: pg_sys::TransactionId) -> pg_sys::TransactionId {
     if pg_sys::TransactionIdIsNormal(previous) { previous } else { pg_sys::TransactionId::from(u32::MAX) }
 }
 
+/// A vector in which a row was found: rows that follow one another in an index mostly lie together.
+struct Near {
+    stripe: usize,
+    vector: u32,
+    rows: Rc<RowBlock>,
+    interval: RangeInclusive<u64>,
+}
+
 /// Decides for each index entry whether its row is dead to all.
 struct Judge {
     store: Store,
@@ -37,7 +47,9 @@ struct Judge {
     /// Intervals of transactions that were in progress when VACUUM began: their rows may come to be in stripes.
     in_progress: Vec<RangeInclusive<u64>>,
     /// The stripes that there were then, by first row, with the marks on their rows: most entries are found alive here.
-    stripes: Vec<(Rc<super::stripe::OpenStripe>, DeadSet)>,
+    stripes: Vec<(Rc<OpenStripe>, DeadSet)>,
+    /// Where the last row was found.
+    near: Option<Near>,
 }
 
 impl Judge {
@@ -56,15 +68,19 @@ impl Judge {
             stripes.push((stripe, dead));
         }
         let (end, told) = (block_start(next_block), pg_sys::InvalidTransactionId);
-        Ok(Some(Self { store, horizon, told, times_told: 0, end, in_progress, stripes }))
+        Ok(Some(Self { store, horizon, told, times_told: 0, end, in_progress, stripes, near: None }))
     }
 
     fn is_dead(&mut self, row: RowNumber) -> bool {
-        let in_stripe = |(stripe, _): &(Rc<super::stripe::OpenStripe>, DeadSet)| {
-            stripe.meta.contains(row.0) && stripe.find(&self.store, row).or_raise().is_some()
-        };
+        if self.is_alive_near(row) {
+            return false;
+        }
+        let in_stripe = |at: usize| self.find_in(at, row).is_some();
         // Stripes rarely overlap, so one of the last that start before the row nearly always has it if any does.
-        if self.around(row).take(2).any(|entry| !entry.1.contains(row) && in_stripe(entry)) {
+        let alive = |at: &usize| !self.is_marked(*at, row) && in_stripe(*at);
+        let found = self.around(row).take(2).find(alive);
+        if let Some(at) = found {
+            self.near = self.vector_around(at, row);
             return false;
         }
         // The lock that VACUUM holds keeps the mover away, so no other row can come to be in a stripe.
@@ -77,12 +93,39 @@ impl Judge {
         true
     }
 
+    /// Whether the row lies in the vector of the one before, and lives.
+    fn is_alive_near(&self, row: RowNumber) -> bool {
+        let Some(near) = self.near.as_ref().filter(|near| near.interval.contains(&row.0)) else { return false };
+        let (Some(index), Some((stripe, dead))) = (near.rows.find(row.0), self.stripes.get(near.stripe)) else {
+            return false;
+        };
+        let at = Position { vector: near.vector, index };
+        !dead.contains(row) && !stripe.is_deleted(&self.store, at).or_raise()
+    }
+
+    fn vector_around(&self, at: usize, row: RowNumber) -> Option<Near> {
+        let stripe = &self.stripes.get(at)?.0;
+        let vector = stripe.footer().vector_with(row.0)?;
+        let rows = stripe.rows(&self.store, vector).or_raise();
+        let interval = rows.get(0)?..=rows.get(rows.len().checked_sub(1)?)?;
+        Some(Near { stripe: at, vector: vector as u32, rows, interval })
+    }
+
+    fn is_marked(&self, at: usize, row: RowNumber) -> bool {
+        self.stripes.get(at).is_some_and(|(_, dead)| dead.contains(row))
+    }
+
+    fn find_in(&self, at: usize, row: RowNumber) -> Option<Position> {
+        let (stripe, _) = self.stripes.get(at).filter(|(stripe, _)| stripe.meta.contains(row.0))?;
+        stripe.find(&self.store, row).or_raise()
+    }
+
     /// The stripes that may hold a row, the likeliest first.
-    fn around(&self, row: RowNumber) -> impl Iterator<Item = &(Rc<super::stripe::OpenStripe>, DeadSet)> {
+    fn around(&self, row: RowNumber) -> impl Iterator<Item = usize> {
         let after = self.stripes.partition_point(|(stripe, _)| stripe.meta.first_row <= row.0);
         let span = u64::from(SPARSE_SPAN) * ROWS_PER_BLOCK;
-        let candidates = self.stripes.get(..after).unwrap_or_default().iter().rev();
-        candidates.take_while(move |(stripe, _)| row.0 - stripe.meta.first_row <= span)
+        let first = move |at: &usize| self.stripes.get(*at).map_or(0, |(stripe, _)| stripe.meta.first_row);
+        (0..after).rev().take_while(move |at| row.0 - first(at) <= span)
     }
 
     /// The index logs the removal of entries after asking about them, so this comes first in the WAL.
