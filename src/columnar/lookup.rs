@@ -1,14 +1,15 @@
 //! Finding a row by its number under any kind of snapshot (docs/storage.md, "Visibility").
 
-use super::key::{Item, KeyRange, RowNumber};
+use super::key::{Item, KeyRange, RowNumber, block_start};
 use super::snapshot_stripes::{Listed, SnapshotStripes};
 use super::store::{Store, Stored};
 use super::stripe::{self, OpenStripe};
 use super::write_buffer;
-use super::{mover, row};
+use super::{metapage, mover, row};
 use crate::columnar::encoding::{Position, StripeMeta};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{Horizon, newer};
+use crate::pg::relation::NumberingLock;
 use crate::pg::snapshot::{DirtySnapshot, Kind, Snap};
 use pgrx::pg_sys;
 use std::ops::RangeInclusive;
@@ -66,20 +67,19 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
     Some(found)
 }
 
-/// As [`find`], for a scan that looks up many rows.
+/// As [`find`], for a scan that looks up many rows and has settled this one.
 pub fn find_among(store: &Store, row: RowNumber, snapshot: Snap, stripes: &mut SnapshotStripes) -> Option<Found> {
-    write_buffer::settle_row(store.table(), row);
     match stripes.find(store, row, snapshot).or_raise() {
         Listed::Unknown => find(store, row, snapshot),
         // A snapshot that sees the row in a stripe does not see it in the row store.
         Listed::At(stripe, at) => Some(Found::Stripe(stripe, at)),
         Listed::Dead => None,
-        Listed::Nowhere => find_in_row_store(store, row, snapshot, Kind::Mvcc),
+        Listed::Nowhere => find_in_row_store(store, row, snapshot),
     }
 }
 
-fn find_in_row_store(store: &Store, row: RowNumber, snapshot: Snap, kind: Kind) -> Option<Found> {
-    let marks = read_marks(store, row, snapshot, kind);
+fn find_in_row_store(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
+    let marks = read_marks(store, row, snapshot, Kind::Mvcc);
     let first = marks.row.filter(|_| !marks.dead)?;
     Some(Found::Row(row::tuple(store, row, &first).or_raise()))
 }
@@ -173,8 +173,32 @@ fn dirty_stripes(store: &Store, row: RowNumber) -> Vec<(StripeMeta, Option<pg_sy
     found
 }
 
+/// Rows that may come to be in stripes after a moment, without having been in the row store or in a stripe then.
+pub struct Expected {
+    /// Rows from here on were numbered later.
+    end: RowNumber,
+    /// Intervals of transactions that were in progress.
+    in_progress: Vec<RangeInclusive<u64>>,
+}
+
+impl Expected {
+    /// As of now. Who lists the stripes afterwards has among them what is not in progress any more.
+    pub fn read(store: &Store) -> Self {
+        let next_block = {
+            let _numbering = NumberingLock::take(store.table());
+            metapage::next_block(store.table())
+        };
+        Self { end: block_start(next_block), in_progress: intervals_in_progress(store, next_block) }
+    }
+
+    /// Whether the row is one of them.
+    pub fn has(&self, row: RowNumber) -> bool {
+        row >= self.end || self.in_progress.iter().any(|interval| interval.contains(&row.0))
+    }
+}
+
 /// Intervals of the stripes and reservations of transactions in progress. `next_block` is where the row numbers end.
-pub fn intervals_in_progress(store: &Store, next_block: u32) -> Vec<RangeInclusive<u64>> {
+fn intervals_in_progress(store: &Store, next_block: u32) -> Vec<RangeInclusive<u64>> {
     let dirty = all_dirty_stripes(store, KeyRange::all_stripes(next_block)).into_iter();
     dirty.filter(|(_, inserter)| inserter.is_some()).map(|(meta, _)| meta.first_row..=meta.last_row).collect()
 }
@@ -221,7 +245,7 @@ pub fn in_stripe_now(store: &Store, row: RowNumber) -> bool {
 /// Returns the newest transaction that a standby's snapshot must not be older than, or `None` if the row lives. It is invalid if
 /// whatever said that the row is dead is gone itself: core has then told the standbys when it removed that.
 pub fn dead_to_all(store: &Store, row: RowNumber, horizon: Horizon) -> Option<pg_sys::TransactionId> {
-    let covered = || covered_by_committed_stripe(store, row) || covered_by_new_stripe(store, row);
+    let covered = || is_covered(store, row);
     dead_unless_covered(store, row, horizon, covered)
 }
 
@@ -234,7 +258,7 @@ pub fn dead_to_all_among(
 ) -> Option<pg_sys::TransactionId> {
     dead_unless_covered(store, row, horizon, || match stripes.may_have(store, row).or_raise() {
         Some(may_have) => may_have,
-        None => covered_by_committed_stripe(store, row) || covered_by_new_stripe(store, row),
+        None => is_covered(store, row),
     })
 }
 
@@ -276,6 +300,11 @@ pub fn dead_unless_covered(
     }
     drop(items);
     (dead_mark || never_moved || !covered()).then_some(removed_by)
+}
+
+/// True if some stripe or reservation has the row, now.
+fn is_covered(store: &Store, row: RowNumber) -> bool {
+    covered_by_committed_stripe(store, row) || covered_by_new_stripe(store, row)
 }
 
 fn covered_by_committed_stripe(store: &Store, row: RowNumber) -> bool {

@@ -4,17 +4,18 @@
 //! replaced and that old snapshots still keep. A snapshot sees the same stripes as long as it lives, so an index scan lists them once.
 
 use super::dead_set::DeadSet;
-use super::key::{RowNumber, block_start};
+use super::key::RowNumber;
+use super::lookup::Expected;
+use super::metapage;
 use super::store::Store;
 use super::stripe::{self, Described, OpenStripe};
-use super::{lookup, metapage};
 use crate::columnar::encoding::Position;
 use crate::pg::error::OrochiError;
-use crate::pg::relation::{FileId, NumberingLock};
+use crate::pg::relation::FileId;
 use crate::pg::snapshot::{Kind, LatestMvcc, Snap, SnapIdentity};
 use crate::pg::{compat, heap};
 use std::cell::Cell;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Look-ups before a list can pay.
@@ -69,10 +70,7 @@ struct List {
 
 /// Where rows were at a moment after the scan's snapshot was taken.
 struct Present {
-    /// Rows from here on were numbered later.
-    end: RowNumber,
-    /// Intervals of transactions that were in progress: their rows may come to be in stripes.
-    in_progress: Vec<RangeInclusive<u64>>,
+    expected: Expected,
     stripes: List,
 }
 
@@ -186,12 +184,7 @@ impl List {
 
 impl Present {
     fn read(store: &Store) -> Result<Self, OrochiError> {
-        // In this order: what is not in progress any more is among the stripes.
-        let next_block = {
-            let _numbering = NumberingLock::take(store.table());
-            metapage::next_block(store.table())
-        };
-        let in_progress = lookup::intervals_in_progress(store, next_block);
+        let expected = Expected::read(store);
         // A merge that commits meanwhile could hide the old stripes and the new one from all but an MVCC snapshot, which in turn does not
         // see what this command has written.
         let consistent = LatestMvcc::take();
@@ -199,11 +192,11 @@ impl Present {
         stripes.extend(stripe::list(store, Snap::latest())?);
         stripes.sort_by_key(|described| (described.meta.first_row, described.meta.stripe_id));
         stripes.dedup_by_key(|described| described.meta.stripe_id);
-        Ok(Self { end: block_start(next_block), in_progress, stripes: List::new(stripes) })
+        Ok(Self { expected, stripes: List::new(stripes) })
     }
 
     fn may_have(&self, store: &Store, row: RowNumber) -> Result<bool, OrochiError> {
-        if row >= self.end || self.in_progress.iter().any(|interval| interval.contains(&row.0)) {
+        if self.expected.has(row) {
             return Ok(true);
         }
         let around = self.stripes.around(row);

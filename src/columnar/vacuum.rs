@@ -2,13 +2,13 @@
 
 use super::dead_set::DeadSet;
 use super::encoding::{Position, RowBlock};
-use super::key::{ROWS_PER_BLOCK, RowNumber, SPARSE_SPAN, block_start};
+use super::key::{ROWS_PER_BLOCK, RowNumber, SPARSE_SPAN};
+use super::lookup::{self, Expected};
 use super::store::Store;
 use super::stripe::OpenStripe;
-use super::{lookup, metapage, storage, tid};
+use super::{metapage, storage, tid};
 use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::horizon::{self, Horizon, newer};
-use crate::pg::relation::NumberingLock;
 use crate::pg::snapshot::Snap;
 use crate::pg::{OpenRel, Rel, compat};
 use pgrx::pg_sys;
@@ -42,10 +42,8 @@ struct Judge {
     told: pg_sys::TransactionId,
     /// How often they have been told.
     times_told: u32,
-    /// Rows from here on were numbered after VACUUM began.
-    end: RowNumber,
-    /// Intervals of transactions that were in progress when VACUUM began: their rows may come to be in stripes.
-    in_progress: Vec<RangeInclusive<u64>>,
+    /// Rows that may have come to be in stripes since VACUUM began.
+    expected: Expected,
     /// The stripes that there were then, by first row, with the marks on their rows: most entries are found alive here.
     stripes: Vec<(Rc<OpenStripe>, DeadSet)>,
     /// Where the last row was found.
@@ -55,20 +53,15 @@ struct Judge {
 impl Judge {
     fn new(table: Rel, horizon: Horizon) -> Result<Option<Self>, OrochiError> {
         let Some(store) = Store::open(table) else { return Ok(None) };
-        // In this order: what is not in progress any more is among the stripes.
-        let next_block = {
-            let _numbering = NumberingLock::take(table);
-            metapage::next_block(table)
-        };
-        let in_progress = lookup::intervals_in_progress(&store, next_block);
+        let expected = Expected::read(&store);
         let mut stripes = Vec::new();
         for described in super::stripe::list(&store, Snap::latest())? {
             let stripe = super::stripe::open_described(&store, described)?;
             let dead = DeadSet::of_stripe(&store, &stripe.meta, Snap::latest());
             stripes.push((stripe, dead));
         }
-        let (end, told) = (block_start(next_block), pg_sys::InvalidTransactionId);
-        Ok(Some(Self { store, horizon, told, times_told: 0, end, in_progress, stripes, near: None }))
+        let told = pg_sys::InvalidTransactionId;
+        Ok(Some(Self { store, horizon, told, times_told: 0, expected, stripes, near: None }))
     }
 
     fn is_dead(&mut self, row: RowNumber) -> bool {
@@ -84,8 +77,7 @@ impl Judge {
             return false;
         }
         // The lock that VACUUM holds keeps the mover away, so no other row can come to be in a stripe.
-        let may_come = || row >= self.end || self.in_progress.iter().any(|interval| interval.contains(&row.0));
-        let covered = || may_come() || self.around(row).any(in_stripe);
+        let covered = || self.expected.has(row) || self.around(row).any(in_stripe);
         let Some(removed_by) = lookup::dead_unless_covered(&self.store, row, self.horizon, covered) else {
             return false;
         };
