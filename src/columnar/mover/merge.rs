@@ -10,12 +10,20 @@ use crate::columnar::stripe::{self, Described};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::snapshot::LatestMvcc;
+use std::ops::Range;
 
 /// In the background this many small stripes are merged at least, unless they fill a stripe.
 const ENOUGH: usize = 8;
 
 /// Bytes, once decoded, of the stripes that are merged into one.
 const MERGED_BYTES: u64 = 64 << 20;
+
+/// A stripe that has more bytes than this, once decoded, is written anew only together with at least an [`AMPLIFICATION`]th of them: otherwise each
+/// handful of new rows would cost the bytes of the largest stripe that is still small, and each handful leaves as much to be vacuumed.
+const DOMINANT_BYTES: u64 = 256 << 10;
+
+/// How often a row is written anew at most while the stripe that it is in grows by as much as it has.
+const AMPLIFICATION: u64 = 8;
 
 /// Merges small stripes once; true if there were enough.
 pub fn merge_small(store: &Store, goal: Option<u32>, effort: Effort) -> Result<bool, OrochiError> {
@@ -34,13 +42,20 @@ pub fn renew_worn(store: &Store, from: u64, goal: Option<u32>, effort: Effort) -
     for (i, described) in all.iter().enumerate().skip(start) {
         pgrx::check_for_interrupts!();
         let dead = marked_rows(store, &all, i, &snapshot)? + described.meta.deleted_count;
-        let many = described.meta.row_count / if effort == Effort::Thorough { 100 } else { 5 };
-        if dead > many {
+        if dead > described.meta.row_count / worn_part(effort) {
             rewrite(store, &all[i..=i], &snapshot)?;
             return Ok(Some(described.meta.first_row + 1));
         }
     }
     Ok(None)
+}
+
+/// A stripe that has lost more than one row of so many is written anew. All its bytes are then left to be vacuumed.
+fn worn_part(effort: Effort) -> u32 {
+    match effort {
+        Effort::Thorough => 20,
+        Effort::Economic => 5,
+    }
 }
 
 /// How many rows of a stripe are marked as deleted for every snapshot. Marks in the stripe's interval may be of other stripes.
@@ -58,7 +73,7 @@ fn marked_rows(store: &Store, all: &[Described], index: usize, snapshot: &Latest
 }
 
 /// A run of neighbouring small stripes that are worth merging.
-fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::Range<usize>> {
+fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<Range<usize>> {
     let mut start = 0;
     while start < all.len() {
         let (mut end, mut rows, mut bytes) = (start, 0, 0);
@@ -74,17 +89,39 @@ fn small_run(all: &[Described], effort: Effort, limit: u32) -> Option<std::ops::
             bytes += meta.plain_bytes;
             end += 1;
         }
-        let count = end - start;
+        let run = without_dominant(all, start..end);
+        let (rows, bytes) = extent(&all[run.clone()]);
         let enough = match effort {
-            Effort::Thorough => count >= 2,
-            Effort::Economic => count >= ENOUGH || (count >= 2 && (rows > limit / 2 || bytes > MERGED_BYTES / 2)),
+            Effort::Thorough => run.len() >= 2,
+            Effort::Economic => {
+                run.len() >= ENOUGH || (run.len() >= 2 && (rows > limit / 2 || bytes > MERGED_BYTES / 2))
+            }
         };
         if enough {
-            return Some(start..end);
+            return Some(run);
         }
         start = end.max(start + 1);
     }
     None
+}
+
+/// The longest part of a run in which no stripe is so large that the others are not worth writing it anew.
+fn without_dominant(all: &[Described], mut run: Range<usize>) -> Range<usize> {
+    while let Some(largest) = run.clone().max_by_key(|i| all[*i].meta.plain_bytes) {
+        let bytes = all[largest].meta.plain_bytes;
+        let others = extent(&all[run.clone()]).1 - bytes;
+        if bytes <= DOMINANT_BYTES || others >= bytes / AMPLIFICATION {
+            break;
+        }
+        let (before, behind) = (run.start..largest, largest + 1..run.end);
+        run = if before.len() > behind.len() { before } else { behind };
+    }
+    run
+}
+
+/// Rows of some stripes, and their bytes once decoded.
+fn extent(stripes: &[Described]) -> (u32, u64) {
+    stripes.iter().fold((0, 0), |(rows, bytes), Described { meta, .. }| (rows + meta.row_count, bytes + meta.plain_bytes))
 }
 
 /// Writes the rows of some stripes anew as one.

@@ -153,11 +153,13 @@ pub fn step(table: Rel, effort: Effort, goal: Option<u32>) -> bool {
     counters::add(Counter::MoverRuns, 1);
     let mut now = progress(table);
     now.goal = goal;
-    // Once per pass, even if passes never come to an end of what there is to move: small stripes would pile up.
+    // Once per pass, even if passes never come to an end of what there is to move: small stripes would pile up. Not everything is merged that can
+    // be, for more comes with the next pass.
     let merge_due = std::mem::take(&mut now.merge_due);
     // A merge that fails does not keep rows from being moved next time.
     set_progress(table, now);
-    let done = (merge_due && merge(&store, &mut now, effort)) || move_batch(&store, &mut now, effort);
+    let done = (merge_due && (merge_small(&store, &now, Effort::Economic) || renew_worn(&store, &mut now, effort)))
+        || move_batch(&store, &mut now, effort);
     set_progress(table, now);
     done
 }
@@ -186,7 +188,7 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         pressure::take_off(table, std::mem::take(&mut now.expected));
         now.whole_passes.rest();
     }
-    now.merge_due || merge(store, now, effort) || recluster(store, now, effort) || sweep(store, now, effort)
+    now.merge_due || merge_small(store, now, effort) || renew_worn(store, now, effort) || recluster(store, now, effort) || sweep(store, now, effort)
 }
 
 /// Begins a pass over the row store; returns the block to start with.
@@ -198,11 +200,13 @@ fn begin_pass(table: Rel, now: &mut Progress, effort: Effort) -> u32 {
     if now.whole { 0 } else { now.start }
 }
 
-/// Merges small stripes, or writes one anew that has lost many rows; true if there was one.
-fn merge(store: &Store, now: &mut Progress, effort: Effort) -> bool {
-    if merge::merge_small(store, now.goal, effort).or_raise() {
-        return true;
-    }
+/// Merges small stripes; true if there were enough.
+fn merge_small(store: &Store, now: &Progress, effort: Effort) -> bool {
+    merge::merge_small(store, now.goal, effort).or_raise()
+}
+
+/// Writes a stripe anew that has lost many rows; true if there was one.
+fn renew_worn(store: &Store, now: &mut Progress, effort: Effort) -> bool {
     let done = now.goal.is_some() && now.worn_done;
     if done || (effort == Effort::Economic && !now.worn.due()) {
         return false;
