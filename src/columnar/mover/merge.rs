@@ -121,7 +121,9 @@ fn without_dominant(all: &[Described], mut run: Range<usize>) -> Range<usize> {
 
 /// Rows of some stripes, and their bytes once decoded.
 fn extent(stripes: &[Described]) -> (u32, u64) {
-    stripes.iter().fold((0, 0), |(rows, bytes), Described { meta, .. }| (rows + meta.row_count, bytes + meta.plain_bytes))
+    stripes
+        .iter()
+        .fold((0, 0), |(rows, bytes), Described { meta, .. }| (rows + meta.row_count, bytes + meta.plain_bytes))
 }
 
 /// Writes the rows of some stripes anew as one.

@@ -188,7 +188,11 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         pressure::take_off(table, std::mem::take(&mut now.expected));
         now.whole_passes.rest();
     }
-    now.merge_due || merge_small(store, now, effort) || renew_worn(store, now, effort) || recluster(store, now, effort) || sweep(store, now, effort)
+    now.merge_due
+        || merge_small(store, now, effort)
+        || renew_worn(store, now, effort)
+        || recluster(store, now, effort)
+        || sweep(store, now, effort)
 }
 
 /// Begins a pass over the row store; returns the block to start with.
