@@ -5,7 +5,7 @@ import threading
 import psycopg2
 import pytest
 
-from harness import process, settings
+from harness import process, settings, twins
 from test_faults import damage
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="a heap has no mover")
@@ -121,6 +121,44 @@ def test_a_compaction_ends_while_others_write(make_server):
     # A stripe that has lost no more than a twentieth of its rows is left as it is.
     stored = int(server.scalar("SELECT sum(rows - deleted) FROM orochi.columnar_stripes('t')", database="goal"))
     assert 0 <= stored - int(rows[0]) <= stored / 20, (stored, rows)
+
+
+def test_stripes_are_written_anew_in_proportion(make_server):
+    """A handful of rows, added or deleted, does not cost the bytes of a large stripe; an eighth or a twentieth of them does. No row is lost."""
+    server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off"}, name="proportion")
+    server.create_database("proportion")
+    connection = server.connect("proportion")
+    with connection.cursor() as cursor:
+        twins.create(cursor, "p", "i int, s text")
+        cursor.execute("SET orochi.row_store_rows = 0")
+        stripes = _after(cursor, _insert(1, 30000))
+        assert [rows for _, rows, _ in stripes] == [30000]
+        large = stripes[0]
+        cursor.execute("RESET orochi.row_store_rows")
+        for first in (30001, 30101, 30201):
+            stripes = _after(cursor, _insert(first, first + 99))
+            assert stripes == [large, (stripes[1][0], first + 99 - 30000, 0)]
+        small = stripes[1]
+        assert _after(cursor, "DELETE FROM {} WHERE i <= 1500") == [large, small]
+        stripes = _after(cursor, "DELETE FROM {} WHERE i = 1501")
+        assert [rows for _, rows, _ in stripes] == [28499, 300] and stripes[1] == small
+        stripes = _after(cursor, _insert(40001, 45000))
+        assert [rows for _, rows, _ in stripes] == [28499 + 300 + 5000]
+    connection.close()
+
+
+def _insert(first, last):
+    return f"INSERT INTO {{}} SELECT i, md5(i::text) FROM generate_series({first}, {last}) i"
+
+
+def _after(cursor, statement):
+    """The stripes of table c_p, with rows and rows deleted, after a statement on the pair and a compaction."""
+    for prefix in ("h", "c"):
+        cursor.execute(statement.format(f"{prefix}_p"))
+    twins.compact(cursor, "c_p")
+    assert twins.difference(cursor, "p") is None
+    cursor.execute("SELECT stripe, rows, deleted FROM orochi.columnar_stripes('c_p') ORDER BY first_row")
+    return [tuple(map(int, row)) for row in cursor.fetchall()]
 
 
 @pytest.mark.parametrize("form", ["ALL TABLES", "TABLES IN SCHEMA public", "TABLE root", "TABLE later"])
