@@ -72,13 +72,10 @@ class Bars:
               f"   bar: at most {most}{'' if good else '   MISSED'}", flush=True)
 
 
-def copy_tpch(server, cache, scale, rounds):
+def copy_tpch(server, scale, rounds):
     """Best time per side of loading all tables; they are there afterwards."""
     best = dict.fromkeys(SIDES, 1e9)
-    for name in tpch.TABLES:
-        path = cache / f"{name}-{scale}.csv"
-        if not path.exists() and not tpch.write(name, scale, path):
-            sys.exit("the generator of TPC-H cannot be had")
+    files = tpch.files(scale)
     for number in range(rounds):
         for side in SIDES if number % 2 == 0 else SIDES[::-1]:
             seconds = 0.0
@@ -86,7 +83,7 @@ def copy_tpch(server, cache, scale, rounds):
                 server.query(f"DROP TABLE IF EXISTS {side}.{name}")
                 server.query(create.replace(f"TABLE {name}", f"TABLE {side}.{name}").format(side))
                 start = time.perf_counter()
-                server.query(f"COPY {side}.{name} FROM '{cache}/{name}-{scale}.csv' (FORMAT csv, HEADER)")
+                server.query(f"COPY {side}.{name} FROM '{files[name]}' (FORMAT csv, HEADER)")
                 seconds += time.perf_counter() - start
             best[side] = min(best[side], seconds)
             server.query("CHECKPOINT")
@@ -123,7 +120,7 @@ def main():
         for side in SIDES:
             server.query(f"CREATE SCHEMA {side}")
         if arguments.only != "TSBS":
-            bars.check("COPY of TPC-H", copy_tpch(server, cache, arguments.scale, settings.size(2, 4)), 1.25)
+            bars.check("COPY of TPC-H", copy_tpch(server, arguments.scale, settings.size(2, 4)), 1.25)
             for side in SIDES:
                 server.query(f"VACUUM ANALYZE {side}.lineitem")
             for name, (most, query) in TPCH.items():

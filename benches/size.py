@@ -43,17 +43,14 @@ def load(server, name, create, copy):
     return table_size(server, name), seconds
 
 
-def tpch_sizes(server, directory, cache, scale):
+def tpch_sizes(server, directory, scale):
     """Sizes of the columnar tables by name, and of DuckDB's file."""
-    sizes, statements = {}, []
-    for name, create in tpch.TABLES.items():
-        path = cache / f"{name}-{scale}.csv"
-        if not path.exists() and not tpch.write(name, scale, path):
-            sys.exit("the generator of TPC-H cannot be had")
-        sizes[name], seconds = load(server, name, create.format("columnar"), f"COPY {name} FROM '{path}' (FORMAT csv, HEADER)")
+    sizes = {}
+    for name, path in tpch.files(scale).items():
+        create = tpch.TABLES[name].format("columnar")
+        sizes[name], seconds = load(server, name, create, f"COPY {name} FROM '{path}' (FORMAT csv, HEADER)")
         print(f"  {name:10} {sizes[name] / 1e6:9.2f} MB, {seconds:6.1f} s", flush=True)
-        statements += [create.replace(" USING {}", ""), f"COPY {name} FROM '{path}' (FORMAT csv, HEADER)"]
-    return sizes, duck.size(directory / "tpch.duckdb", statements)
+    return sizes, duck.size(directory / "tpch.duckdb", tpch.for_duckdb(scale))
 
 
 def tsbs_sizes(server, directory, cache, rows):
@@ -80,7 +77,7 @@ def main():
     cache.mkdir(parents=True, exist_ok=True)
     with scratch.server_and_directory("size", CONFIG) as (server, directory):
         directory.chmod(0o777)
-        for what, measure in (("TPC-H", lambda: tpch_sizes(server, directory, cache, arguments.scale)),
+        for what, measure in (("TPC-H", lambda: tpch_sizes(server, directory, arguments.scale)),
                               ("TSBS", lambda: tsbs_sizes(server, directory, cache, arguments.rows))):
             if arguments.only not in (None, what):
                 continue

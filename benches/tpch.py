@@ -1,4 +1,4 @@
-"""Data of TPC-H: the generator tpchgen-cli, a package of PyPI under the Apache licence, and the tables' definitions."""
+"""Tables of TPC-H: the generator tpchgen-cli, a package of PyPI under the Apache licence, definitions, indexes, loads and updates."""
 
 import shutil
 import subprocess
@@ -9,6 +9,8 @@ from pathlib import Path
 PACKAGE = "tpchgen-cli==4.0.0"
 #: Where the generator is kept between runs.
 CACHE = Path(__file__).parents[1] / ".build" / "tpchgen"
+#: Where what it makes is kept.
+DATA = Path(__file__).parents[1] / ".build" / "data"
 
 #: Columns of each table; `{}` takes the access method.
 TABLES = {
@@ -42,6 +44,27 @@ TABLES = {
     "region": """CREATE TABLE region (
         r_regionkey integer NOT NULL, r_name char(25) NOT NULL, r_comment varchar(152) NOT NULL) USING {}""",
 }
+#: Primary keys, then foreign keys and dates that the queries ask for.
+INDEXES = [
+    "ALTER TABLE lineitem ADD PRIMARY KEY (l_orderkey, l_linenumber)", "ALTER TABLE orders ADD PRIMARY KEY (o_orderkey)",
+    "ALTER TABLE customer ADD PRIMARY KEY (c_custkey)", "ALTER TABLE part ADD PRIMARY KEY (p_partkey)",
+    "ALTER TABLE partsupp ADD PRIMARY KEY (ps_partkey, ps_suppkey)", "ALTER TABLE supplier ADD PRIMARY KEY (s_suppkey)",
+    "ALTER TABLE nation ADD PRIMARY KEY (n_nationkey)", "ALTER TABLE region ADD PRIMARY KEY (r_regionkey)",
+    "CREATE INDEX ON lineitem (l_partkey, l_suppkey)", "CREATE INDEX ON lineitem (l_suppkey)", "CREATE INDEX ON lineitem (l_shipdate)",
+    "CREATE INDEX ON orders (o_custkey)", "CREATE INDEX ON orders (o_orderdate)", "CREATE INDEX ON partsupp (ps_suppkey)",
+    "CREATE INDEX ON customer (c_nationkey)", "CREATE INDEX ON supplier (s_nationkey)", "CREATE INDEX ON nation (n_regionkey)",
+]
+#: Change a twentieth of the rows of each larger table in columns that the queries look at.
+UPDATES = [
+    "UPDATE lineitem SET l_quantity = 51 - l_quantity, l_tax = 0.08 - l_tax, l_shipdate = l_shipdate + 1"
+    " WHERE hashint8extended(l_orderkey, l_linenumber) % 20 = 0",
+    "UPDATE orders SET o_totalprice = o_totalprice + 1, o_orderdate = o_orderdate - 1 WHERE hashint8(o_orderkey) % 20 = 0",
+    "UPDATE customer SET c_acctbal = 9000 - c_acctbal, c_mktsegment = 'BUILDING' WHERE hashint8(c_custkey) % 20 = 0",
+    "UPDATE part SET p_size = 51 - p_size, p_name = 'forest green ' || p_partkey WHERE hashint8(p_partkey) % 20 = 0",
+    "UPDATE partsupp SET ps_availqty = 10000 - ps_availqty, ps_supplycost = 1001 - ps_supplycost"
+    " WHERE hashint8extended(ps_partkey, ps_suppkey) % 20 = 0",
+]
+
 
 def generator():
     """Path of the generator, downloaded if need be; None, and a message, if it cannot be had."""
@@ -73,3 +96,54 @@ def write(table, scale, path):
         subprocess.run([program, "csv", "-s", str(scale), "-T", table, "--stdout"], stdout=target, check=True)
     path.chmod(0o644)
     return True
+
+
+def file(table, scale):
+    """Path of a table's CSV file with a header line, written if need be; None if the generator cannot be had."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    path = DATA / f"{table}-{scale:g}.csv"
+    partial = path.with_suffix(".partial")
+    if not path.exists():
+        if not write(table, scale, partial):
+            return None
+        partial.rename(path)
+    return path
+
+
+def files(scale):
+    """Paths of all tables' files by table; ends the program if the generator cannot be had."""
+    found = {table: file(table, scale) for table in TABLES}
+    if None in found.values():
+        sys.exit("the generator of TPC-H cannot be had")
+    return found
+
+
+def load(connection, schema, method, scale, indexes=True):
+    """Makes a schema with all tables, moved into stripes if they are columnar, with indexes if wanted, and analyzed."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {schema}; SET search_path = {schema}")
+        for table, path in files(scale).items():
+            cursor.execute(TABLES[table].format(method))
+            cursor.execute(f"COPY {table} FROM '{path}' (FORMAT csv, HEADER)")
+            if method == "columnar":
+                cursor.execute(f"CALL orochi.columnar_compact('{table}')")
+        for statement in INDEXES if indexes else ():
+            cursor.execute(statement)
+        for table in TABLES:
+            cursor.execute(f"VACUUM ANALYZE {table}")
+
+
+def update(connection, schema):
+    """Changes a twentieth of the rows of each larger table, the same ones in every schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET search_path = {schema}")
+        for statement in UPDATES:
+            cursor.execute(statement)
+        for table in TABLES:
+            cursor.execute(f"ANALYZE {table}")
+
+
+def for_duckdb(scale):
+    """Statements that make and fill the tables in DuckDB."""
+    return [statement for table, path in files(scale).items()
+            for statement in (TABLES[table].replace(" USING {}", ""), f"COPY {table} FROM '{path}' (FORMAT csv, HEADER)")]
