@@ -11,13 +11,13 @@ export OROCHI_SIZE := $(SIZE)
 MAJOR ?= 18
 pg15 := $(CURDIR)/.build/pg15/bin/pg_config
 pg18 := $(CURDIR)/.build/pg18/bin/pg_config
-single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster
+single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster tpch
 
 .DEFAULT_GOAL := help
 .PHONY: help demo psql stop install test check-unit lint postgres bench bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single)
 
 help: ## show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo '  make NAME         one test file; NAME is one of: $(single)'
 
 demo: ## start a private server with real data and show what Orochi does

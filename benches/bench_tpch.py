@@ -3,10 +3,11 @@
     make bench SIZE=full
     make bench ARGS='--queries 1,6 --rounds 5 --explain plans'
 
-Scale factor 1; at the small size 0.01. Sides take turns, and the best of several runs behind one that fills caches counts: a heap that may
-use 2 workers, columnar tables without workers and with 2, and DuckDB's file with 1 and with 2 threads. PostgreSQL's tables all have
-primary keys and indexes on foreign keys and dates (--indexes ours,heap; or only one of them, or none), moved and analyzed; the planner's costs are the
-defaults. Every result is compared: byte for byte within PostgreSQL, by value with DuckDB's. Exits with 1 if one differs or, at full size, above a bar.
+Scale factor 1; at the small size 0.01. Sides take turns, and the best of several runs behind one that fills caches counts: a heap that
+may use 2 workers, columnar tables without workers and with 2, and DuckDB's file with 1 and with 2 threads. PostgreSQL's tables are moved
+and analyzed and have primary keys and indexes on foreign keys and dates (--indexes heap: only the heap has them); the planner's costs are
+the defaults. Every result is compared: byte for byte within PostgreSQL, by value with DuckDB's. Exits with 1 if one differs or, at full
+size, above a bar.
 """
 
 import race
