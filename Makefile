@@ -3,7 +3,7 @@
 #
 #   PG_CONFIG       the server to use; default Debian's PostgreSQL 15
 #   SIZE            ci or full: how much the tests, the gauges (memory, overhead, write-speed, size, scans, encodings) and the benches do; default ci
-#   ARGS            further arguments of bench, such as --queries 1,6 (--help lists them)
+#   ARGS            further arguments of a bench, such as --queries 1,6 (--help lists them)
 #   OROCHI_TEST_18  1: make test runs on PostgreSQL 18 built with assertions as well
 export PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 SIZE ?= ci
@@ -14,7 +14,7 @@ pg18 := $(CURDIR)/.build/pg18/bin/pg_config
 single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster tpch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint postgres bench bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single)
+.PHONY: help demo psql stop install test check-unit lint postgres bench bench-series bench-wide bench-updates bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -65,6 +65,9 @@ postgres: ## put PostgreSQL MAJOR (15 to 18, default 18) into .build, for PG_CON
 
 bench: ## run the queries of TPC-H beside a heap and DuckDB: fails if a result differs or above the bars
 	@scripts/gauge bench_tpch $(ARGS)
+
+bench-series: ## run queries of time series beside a heap and DuckDB: the same
+	@scripts/gauge bench_series $(ARGS)
 
 bench-flights: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench-flights

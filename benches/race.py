@@ -58,8 +58,8 @@ def ratio(ours, other):
 
 
 def geometric_mean(values):
-    """Of positive numbers."""
-    values = list(values)
+    """Of positive numbers; None is left out."""
+    values = [value for value in values if value is not None]
     return math.exp(sum(math.log(max(value, 1e-9)) for value in values) / len(values)) if values else math.nan
 
 
@@ -97,7 +97,7 @@ class Race:
             self._query(query)
             cells = [self._cell(query, side.name) for side in self.sides]
             others = ["DuckDB 2", "heap"] if duck else ["heap"]
-            cells += [f"{self.against(query, other):.2f}" if other in self.times[query.name] else "" for other in others]
+            cells += ["" if (value := self.against(query, other)) is None else f"{value:.2f}" for other in others]
             if self.before:
                 then = self.before.get(query.name, {}).get("ours")
                 cells.append(f"{ratio(self.ours(query), then):.2f}" if then else "")
@@ -107,9 +107,9 @@ class Race:
         print("every result is equal on every side" if not self.problems else f"{len(self.problems)} problems, above")
 
     def against(self, query, side):
-        """Our best time by that of a side; None if there is no such side."""
+        """Our best time by that of a side; None if there is no such side, or the query has failed there."""
         other = self.best(query, side)
-        return None if other is None else ratio(self.ours(query), other)
+        return None if other is None or (query.name, side) in self.failed else ratio(self.ours(query), other)
 
     def _cell(self, query, side):
         """What the table says of a query on a side."""
@@ -165,7 +165,7 @@ class Race:
 
     def bar_each(self, what, figures, most):
         """The same for a figure of each query, as pairs of query and value; names the queries that are above."""
-        figures = list(figures)
+        figures = [(query, value) for query, value in figures if value is not None]
         worst = max(figures, key=lambda figure: figure[1], default=None)
         above = [query.title for query, value in figures if not value <= most]
         if worst is None:

@@ -83,7 +83,7 @@ class Duck:
         except Exception as error:  # its classes belong to a module that may not be there
             if type(error).__name__ == "InterruptException":
                 raise TimedOut from error
-            raise Failed(f"{type(error).__name__}: {error}") from error
+            raise Failed(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
         finally:
             alarm.cancel()
 
@@ -98,5 +98,4 @@ def ducks(path, statements):
     if connection is None:
         return []
     connection.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
-    connection.execute("SET TimeZone = 'UTC'")
     return [Duck(connection, 1), Duck(connection, 2)]

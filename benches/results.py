@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 FLOATS = {700, 701}
 NUMERIC = 1700
+TIMESTAMPTZ = 1184
 #: Floats may be added up in any order. DuckDB's averages of numerics are floats as well, and its divisions of them.
 TOLERANCE = 1e-11
 FOREIGN_TOLERANCE = 1e-9
@@ -20,6 +21,8 @@ class Result:
     rows: list
     floats: frozenset = frozenset()
     numbers: frozenset = frozenset()
+    #: Columns of timestamps with time zone, in UTC.
+    moments: frozenset = frozenset()
     #: From another system than PostgreSQL, which writes values in its own way.
     foreign: bool = False
 
@@ -27,14 +30,16 @@ class Result:
 def of_postgres(rows, description):
     """A result whose values are PostgreSQL's texts already."""
     types = [column.type_code for column in description]
-    floats = frozenset(number for number, code in enumerate(types) if code in FLOATS)
-    return Result(rows, floats, floats | {number for number, code in enumerate(types) if code == NUMERIC})
+    def columns(codes):
+        return frozenset(number for number, code in enumerate(types) if code in codes)
+
+    return Result(rows, columns(FLOATS), columns(FLOATS | {NUMERIC}), columns({TIMESTAMPTZ}))
 
 
 def of_duckdb(rows):
     """A result of Python's values, as texts of PostgreSQL's kind."""
     numbers = frozenset(number for row in rows for number, value in enumerate(row) if isinstance(value, (float, decimal.Decimal)))
-    return Result([tuple(map(_text, row)) for row in rows], numbers, numbers, True)
+    return Result([tuple(map(_text, row)) for row in rows], numbers, numbers, foreign=True)
 
 
 def _text(value):
@@ -42,11 +47,8 @@ def _text(value):
         return value
     if isinstance(value, bool):
         return "t" if value else "f"
-    if isinstance(value, datetime.datetime):
-        zone = "" if value.tzinfo is None else "+00"
-        if zone:
-            value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-        return value.isoformat(" ").rstrip("0").rstrip(".") + zone if value.microsecond else value.isoformat(" ") + zone
+    if isinstance(value, datetime.datetime) and value.microsecond:
+        return value.isoformat(" ").rstrip("0")
     return str(value)
 
 
@@ -63,7 +65,10 @@ def difference(expected, found, ordered=False):
             return next(_shown(*pair) for pair in zip(expected.rows, found.rows) if pair[0] != pair[1])
         left, right = Counter(expected.rows), Counter(found.rows)
         return None if left == right else _shown(list((left - right).elements())[:3], list((right - left).elements())[:3])
-    pairs = [[_values(row, loose, foreign) for row in result.rows] for result in (expected, found)]
+    if foreign:
+        pairs = [[_plain(row, loose, result.moments) for row in result.rows] for result in (expected, found)]
+    else:
+        pairs = [[_values(row, loose) for row in result.rows] for result in (expected, found)]
     if not ordered:
         pairs = [sorted(rows, key=lambda row: _place(row, loose)) for rows in pairs]
     tolerance = FOREIGN_TOLERANCE if foreign else TOLERANCE
@@ -74,11 +79,15 @@ def _shown(expected, found):
     return f"expected {str(expected)[:400]}, found {str(found)[:400]}"
 
 
-def _values(row, loose, foreign):
-    """A row with numbers where they are compared as such; DuckDB does not pad char(n)."""
-    return tuple(
-        value if value is None else float(value) if number in loose else value.rstrip(" ") if foreign else value
-        for number, value in enumerate(row))
+def _values(row, loose):
+    """A row with numbers where they are compared as such."""
+    return tuple(float(value) if value is not None and number in loose else value for number, value in enumerate(row))
+
+
+def _plain(row, loose, moments):
+    """The same without what only PostgreSQL writes: DuckDB does not pad char(n), and there timestamps have no time zone."""
+    return _values([value if value is None else value.removesuffix("+00") if number in moments else value.rstrip(" ")
+                    for number, value in enumerate(row)], loose)
 
 
 def _place(row, loose):

@@ -90,21 +90,6 @@ def copy_tpch(server, scale, rounds):
     return best
 
 
-def load_tsbs(server, cache, rows):
-    """Both tables, the columnar one segmented and compacted, the heap indexed."""
-    path = cache / f"tsbs-{rows}.csv"
-    tsbs.write(rows, path)
-    for side in SIDES:
-        server.query(tsbs.TABLE.format(f"{side}.cpu", side))
-        if side == "columnar":
-            server.query("SELECT orochi.columnar_set_options('columnar.cpu', segment_by => 'host', order_by => 'time')")
-        server.query(f"COPY {side}.cpu FROM '{path}' (FORMAT csv)")
-        if side == "columnar":
-            server.query("CALL orochi.columnar_compact('columnar.cpu')")
-        server.query(f"CREATE INDEX ON {side}.cpu (host, time DESC)")
-        server.query(f"VACUUM ANALYZE {side}.cpu")
-
-
 def main():
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,8 +98,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=settings.size(3, 5))
     parser.add_argument("--only", choices=("TPC-H", "TSBS"))
     arguments = parser.parse_args()
-    cache = Path(__file__).parents[1] / ".build" / "data"
-    cache.mkdir(parents=True, exist_ok=True)
     bars = Bars()
     with scratch.server_and_directory("scans", CONFIG) as (server, _):
         for side in SIDES:
@@ -126,7 +109,8 @@ def main():
             for name, (most, query) in TPCH.items():
                 bars.check(name, best_of(server, query, arguments.rounds), most)
         if arguments.only != "TPC-H":
-            load_tsbs(server, cache, arguments.rows)
+            for side in SIDES:
+                tsbs.load(server, side, side, arguments.rows)
             for name, (most, query) in TSBS.items():
                 bars.check(name, best_of(server, query, arguments.rounds), most)
     sys.exit(0 if bars.met else 1)

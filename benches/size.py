@@ -53,16 +53,14 @@ def tpch_sizes(server, directory, scale):
     return sizes, duck.size(directory / "tpch.duckdb", tpch.for_duckdb(scale))
 
 
-def tsbs_sizes(server, directory, cache, rows):
+def tsbs_sizes(server, directory, rows):
     """Size of the columnar table, and of DuckDB's file."""
-    path = cache / f"tsbs-{rows}.csv"
-    tsbs.write(rows, path)
+    path = tsbs.file(rows)
     server.query(tsbs.TABLE.format("cpu", "columnar"))
     server.query("SELECT orochi.columnar_set_options('cpu', segment_by => 'host', order_by => 'time')")
     server.query(f"COPY cpu FROM '{path}' (FORMAT csv)")
     size = table_size(server, "cpu")
-    create = tsbs.TABLE.format("cpu", "").replace(" USING ", "")
-    return {"cpu": size}, duck.size(directory / "tsbs.duckdb", [create, f"COPY cpu FROM '{path}' (FORMAT csv)"])
+    return {"cpu": size}, duck.size(directory / "tsbs.duckdb", tsbs.for_duckdb(rows))
 
 
 def main():
@@ -73,12 +71,10 @@ def main():
     parser.add_argument("--only", choices=BARS)
     arguments = parser.parse_args()
     missed = False
-    cache = Path(__file__).parents[1] / ".build" / "data"
-    cache.mkdir(parents=True, exist_ok=True)
     with scratch.server_and_directory("size", CONFIG) as (server, directory):
         directory.chmod(0o777)
         for what, measure in (("TPC-H", lambda: tpch_sizes(server, directory, arguments.scale)),
-                              ("TSBS", lambda: tsbs_sizes(server, directory, cache, arguments.rows))):
+                              ("TSBS", lambda: tsbs_sizes(server, directory, arguments.rows))):
             if arguments.only not in (None, what):
                 continue
             sizes, other = measure()

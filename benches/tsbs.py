@@ -9,6 +9,8 @@ METRICS = [f"usage_{name}" for name in ("user", "system", "idle", "nice", "iowai
 #: `{}` takes name and access method.
 TABLE = "CREATE TABLE {} (time timestamptz NOT NULL, host text NOT NULL, " + ", ".join(f"{name} float8" for name in METRICS) + ") USING {}"
 FIRST = 1_704_067_200
+#: Where files are kept.
+DATA = Path(__file__).parents[1] / ".build" / "data"
 
 
 def write(rows, path):
@@ -37,3 +39,28 @@ def write(rows, path):
 def timestamp(seconds):
     """Seconds since 1970 as a timestamp in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S+00")
+
+
+def file(rows):
+    """Path of the file with so many rows, written if need be."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    path = DATA / f"tsbs-{rows}.csv"
+    write(rows, path)
+    return path
+
+
+def load(server, schema, method, rows):
+    """The table cpu in a schema that is there, with an index, analyzed; a columnar one segmented, in order and compacted."""
+    server.query(TABLE.format(f"{schema}.cpu", method))
+    if method == "columnar":
+        server.query(f"SELECT orochi.columnar_set_options('{schema}.cpu', segment_by => 'host', order_by => 'time')")
+    server.query(f"COPY {schema}.cpu FROM '{file(rows)}' (FORMAT csv)")
+    if method == "columnar":
+        server.query(f"CALL orochi.columnar_compact('{schema}.cpu')")
+    server.query(f"CREATE INDEX ON {schema}.cpu (host, time DESC)")
+    server.query(f"VACUUM ANALYZE {schema}.cpu")
+
+
+def for_duckdb(rows):
+    """Statements that make and fill the table in DuckDB, whose timestamps without time zone are in UTC and as large, but truncated faster."""
+    return [TABLE.format("cpu", "").replace(" USING ", "").replace("timestamptz", "timestamp"), f"COPY cpu FROM '{file(rows)}' (FORMAT csv)"]
