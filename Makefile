@@ -69,6 +69,12 @@ bench: ## run the queries of TPC-H beside a heap and DuckDB: fails if a result d
 bench-series: ## run queries of time series beside a heap and DuckDB: the same
 	@scripts/gauge bench_series $(ARGS)
 
+bench-wide: ## run queries of web analytics on a table of 100 columns beside a heap and DuckDB: the same
+	@scripts/gauge bench_wide $(ARGS)
+
+bench-updates: ## run the queries of TPC-H after a twentieth of the rows has been updated, beside the tables as they were: the same
+	@scripts/gauge bench_updates $(ARGS)
+
 bench-flights: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)
 	@scripts/bench-flights
 

@@ -38,7 +38,7 @@ def arguments(description, **more):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", help="comma-separated: only these")
     parser.add_argument("--rounds", type=int, default=settings.size(1, 3), help="runs of each query on each side behind the first")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds that a query may take")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds that a query may take")
     parser.add_argument("--explain", type=Path, metavar="DIR", help="write the plan of each query on columnar tables into files there")
     parser.add_argument("--against", type=Path, metavar="FILE", help="show our times beside those of these figures")
     for name, default in more.items():
@@ -73,7 +73,7 @@ class Race:
             sys.exit(f"there are no queries {', '.join(sorted(unknown))}")
         self.name, self.sides, self.options = name, sides, options
         self.queries = [query for query in queries if not chosen or query.name in chosen]
-        self.times, self.failed, self.problems, self.missed = {}, set(), [], []
+        self.times, self.rows, self.failed, self.problems, self.missed = {}, {}, set(), [], []
         self.before = json.loads(options.against.read_text(encoding="utf-8"))["queries"] if options.against else {}
 
     def best(self, query, *sides):
@@ -115,7 +115,7 @@ class Race:
         """What the table says of a query on a side."""
         seconds = self.best(query, side)
         return ("" if seconds is None else "failed" if (query.name, side) in self.failed
-                else f"> {self.options.timeout} s" if math.isinf(seconds) else f"{seconds * 1000:.1f}")
+                else f"> {self.options.timeout:g} s" if math.isinf(seconds) else f"{seconds * 1000:.1f}")
 
     def _query(self, query):
         """Runs one query on all sides in turns and compares every result with the first side's that has one."""
@@ -139,6 +139,7 @@ class Race:
                     times[side.name].append(seconds)
                 if side.name in seen and result.rows == seen[side.name].rows:
                     continue
+                self.rows.setdefault(query.name, len(result.rows))
                 expected = seen.get(side.name) if side.alone else reference
                 seen[side.name] = result
                 if expected is None:
@@ -187,7 +188,7 @@ class Race:
         path = FIGURES / f"{self.name}-{settings.SIZE}{'-part' if self.options.queries else ''}.json"
         figures = {
             "when": time.strftime("%Y-%m-%d %H:%M:%S"), "options": {name: str(value) for name, value in vars(self.options).items()},
-            "queries": {query.name: {"title": query.title, "ours": _plain(self.ours(query)),
+            "queries": {query.name: {"title": query.title, "rows": self.rows.get(query.name), "ours": _plain(self.ours(query)),
                                      "seconds": {side: [_plain(value) for value in values] for side, values in self.times[query.name].items()}}
                         for query in self.queries},
             "problems": self.problems, "missed": self.missed}

@@ -44,16 +44,18 @@ TABLES = {
     "region": """CREATE TABLE region (
         r_regionkey integer NOT NULL, r_name char(25) NOT NULL, r_comment varchar(152) NOT NULL) USING {}""",
 }
-#: Primary keys, then foreign keys and dates that the queries ask for.
-INDEXES = [
+KEYS = [
     "ALTER TABLE lineitem ADD PRIMARY KEY (l_orderkey, l_linenumber)", "ALTER TABLE orders ADD PRIMARY KEY (o_orderkey)",
     "ALTER TABLE customer ADD PRIMARY KEY (c_custkey)", "ALTER TABLE part ADD PRIMARY KEY (p_partkey)",
     "ALTER TABLE partsupp ADD PRIMARY KEY (ps_partkey, ps_suppkey)", "ALTER TABLE supplier ADD PRIMARY KEY (s_suppkey)",
     "ALTER TABLE nation ADD PRIMARY KEY (n_nationkey)", "ALTER TABLE region ADD PRIMARY KEY (r_regionkey)",
+]
+#: Which indexes a load makes: none, primary keys, or foreign keys and dates that the queries ask for as well.
+INDEXES = {"none": [], "keys": KEYS, "all": KEYS + [
     "CREATE INDEX ON lineitem (l_partkey, l_suppkey)", "CREATE INDEX ON lineitem (l_suppkey)", "CREATE INDEX ON lineitem (l_shipdate)",
     "CREATE INDEX ON orders (o_custkey)", "CREATE INDEX ON orders (o_orderdate)", "CREATE INDEX ON partsupp (ps_suppkey)",
     "CREATE INDEX ON customer (c_nationkey)", "CREATE INDEX ON supplier (s_nationkey)", "CREATE INDEX ON nation (n_regionkey)",
-]
+]}
 #: Change a twentieth of the rows of each larger table in columns that the queries look at.
 UPDATES = [
     "UPDATE lineitem SET l_quantity = 51 - l_quantity, l_tax = 0.08 - l_tax, l_shipdate = l_shipdate + 1"
@@ -118,8 +120,8 @@ def files(scale):
     return found
 
 
-def load(connection, schema, method, scale, indexes=True):
-    """Makes a schema with all tables, moved into stripes if they are columnar, with indexes if wanted, and analyzed."""
+def load(connection, schema, method, scale, indexes="all"):
+    """Makes a schema with all tables, moved into stripes if they are columnar, with indexes, and analyzed."""
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA {schema}; SET search_path = {schema}")
         for table, path in files(scale).items():
@@ -127,7 +129,7 @@ def load(connection, schema, method, scale, indexes=True):
             cursor.execute(f"COPY {table} FROM '{path}' (FORMAT csv, HEADER)")
             if method == "columnar":
                 cursor.execute(f"CALL orochi.columnar_compact('{table}')")
-        for statement in INDEXES if indexes else ():
+        for statement in INDEXES[indexes]:
             cursor.execute(statement)
         for table in TABLES:
             cursor.execute(f"VACUUM ANALYZE {table}")
