@@ -36,10 +36,11 @@ def main():
 def bars(contest):
     """What the figures come to."""
     selective = [query for query in contest.queries if query.kind == "selective" and contest.ours(query) > SOON]
-    contest.bar_each(f"ours:heap, selective, above {SOON * 1000:.0f} ms", [(query, contest.against(query, "heap")) for query in selective], SELECTIVE_BAR)
+    contest.bar_each(f"ours:heap, selective, above {SOON * 1000:.0f} ms", ((query, contest.against(query, "heap")) for query in selective),
+                     SELECTIVE_BAR)
     whole = [query for query in contest.queries if query.kind == "whole"]
     if any(side.name == "DuckDB 2" for side in contest.sides):
-        contest.bar_each("ours:DuckDB 2, whole table", [(query, contest.against(query, "DuckDB 2")) for query in whole], WHOLE_BAR)
+        contest.bar_each("ours:DuckDB 2, whole table", ((query, contest.against(query, "DuckDB 2")) for query in whole), WHOLE_BAR)
 
 
 if __name__ == "__main__":

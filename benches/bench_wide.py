@@ -22,7 +22,8 @@ def main():
         for schema in ("heap", "columnar"):
             server.query(f"CREATE SCHEMA {schema}")
             wide.load(server, schema, schema, options.rows)
-        contest = race.Race("wide", queries(), race.postgres_sides(server) + racers.ducks(directory / "wide.duckdb", wide.for_duckdb(options.rows)), options)
+        sides = race.postgres_sides(server) + racers.ducks(directory / "wide.duckdb", wide.for_duckdb(options.rows))
+        contest = race.Race("wide", queries(), sides, options)
         contest.run()
         bars(contest)
         contest.finish()

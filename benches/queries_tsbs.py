@@ -39,11 +39,14 @@ def queries(rows):
             ("average of each hour and host", f"{_HOURS.format('host, avg(usage_user)')} GROUP BY 1, 2 ORDER BY 1, 2"),
             ("averages of each hour and host", f"{_HOURS.format(f'host, {averages}')} GROUP BY 1, 2 ORDER BY 1, 2"),
             ("rows of a busy processor, counted", "SELECT count(*) FROM cpu WHERE usage_user > 90.0"),
-            ("rows of a busy processor by host", "SELECT host, count(*), max(usage_system) FROM cpu WHERE usage_user > 90.0 GROUP BY host ORDER BY host"),
+            ("rows of a busy processor by host",
+             "SELECT host, count(*), max(usage_system) FROM cpu WHERE usage_user > 90.0 GROUP BY host ORDER BY host"),
             ("maxima of the 5 minutes before a moment",
-             f"SELECT date_trunc('minute', time) AS minute, max(usage_user) FROM cpu WHERE time < '{minutes}' GROUP BY 1 ORDER BY 1 DESC LIMIT 5"),
+             f"SELECT date_trunc('minute', time) AS minute, max(usage_user) FROM cpu WHERE time < '{minutes}'"
+             " GROUP BY 1 ORDER BY 1 DESC LIMIT 5"),
             ("minutes with the greatest idle time",
-             "SELECT date_trunc('minute', time) AS minute, count(*), min(usage_idle), max(usage_idle) FROM cpu GROUP BY 1 ORDER BY 4 DESC, 3, 1 LIMIT 10"),
+             "SELECT date_trunc('minute', time) AS minute, count(*), min(usage_idle), max(usage_idle) FROM cpu"
+             " GROUP BY 1 ORDER BY 4 DESC, 3, 1 LIMIT 10"),
             ("everything counted and added", f"SELECT count(*), min(time), max(time), {averages} FROM cpu"),
         ],
     }

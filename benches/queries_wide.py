@@ -18,7 +18,8 @@ def queries():
     month = f"counter_id = {site} AND event_date >= '2024-03-01' AND event_date <= '2024-03-31'"
     sums = ", ".join(f"sum(screen_width + {number})" for number in range(1, 31))
     flags = ", ".join(f"sum({name})" for name in wide.FLAGS)
-    times = ", ".join(f"max({name}), avg({name})" for name in ("dns_time", "connect_time", "response_start_time", "fetch_time", "render_time", "dom_time"))
+    timed = ("dns_time", "connect_time", "response_start_time", "fetch_time", "render_time", "dom_time")
+    times = ", ".join(f"max({name}), avg({name})" for name in timed)
     texts = [
         ("rows", "SELECT count(*) FROM views"),
         ("rows with an advert", "SELECT count(*) FROM views WHERE adv_engine <> 0"),
@@ -28,7 +29,8 @@ def queries():
         ("search phrases", "SELECT count(DISTINCT search_phrase) FROM views"),
         ("first and last day", "SELECT min(event_date), max(event_date) FROM views"),
         ("by advert", _top("adv_engine", "adv_engine <> 0", limit=100)),
-        ("users by region", "SELECT region_id, count(DISTINCT user_id) AS users FROM views GROUP BY region_id ORDER BY users DESC, region_id LIMIT 10"),
+        ("users by region", "SELECT region_id, count(DISTINCT user_id) AS users FROM views"
+                            " GROUP BY region_id ORDER BY users DESC, region_id LIMIT 10"),
         ("figures by region", "SELECT region_id, sum(adv_engine), count(*) AS rows, avg(screen_width), count(DISTINCT user_id) FROM views"
                               " GROUP BY region_id ORDER BY rows DESC, region_id LIMIT 10"),
         ("users by model", "SELECT mobile_model, count(DISTINCT user_id) AS users FROM views WHERE mobile_model <> ''"
@@ -54,7 +56,8 @@ def queries():
         ("whole rows, earliest", "SELECT * FROM views WHERE url LIKE '%ticket%' ORDER BY event_time, watch_id LIMIT 10"),
         ("earliest phrases", "SELECT search_phrase, event_time FROM views WHERE search_phrase <> '' ORDER BY event_time, watch_id LIMIT 10"),
         ("least phrases", "SELECT search_phrase FROM views WHERE search_phrase <> '' ORDER BY search_phrase LIMIT 10"),
-        ("latest phrases", "SELECT search_phrase, event_time FROM views WHERE search_phrase <> '' ORDER BY event_time DESC, search_phrase LIMIT 10"),
+        ("latest phrases", "SELECT search_phrase, event_time FROM views WHERE search_phrase <> ''"
+                           " ORDER BY event_time DESC, search_phrase LIMIT 10"),
         ("length of addresses by site", "SELECT counter_id, avg(length(url)) AS mean, count(*) AS rows FROM views WHERE url <> ''"
                                         " GROUP BY counter_id HAVING count(*) > 500 ORDER BY mean DESC, counter_id LIMIT 25"),
         ("referring domains", f"SELECT {_DOMAIN} AS domain, avg(length(referer)) AS mean, count(*) AS rows, min(referer) FROM views"
@@ -72,13 +75,15 @@ def queries():
         ("pages of a site", _top("url", f"{month} AND is_artificial = 0 AND is_refresh = 0 AND url <> ''")),
         ("titles of a site", _top("title", f"{month} AND is_artificial = 0 AND is_refresh = 0 AND title <> ''")),
         ("links of a site, a later page", _top("url", f"{month} AND is_link <> 0 AND is_download = 0") + " OFFSET 20"),
-        ("sources of a site", "SELECT traffic_source, search_engine, adv_engine, CASE WHEN search_engine = 0 AND adv_engine = 0 THEN referer ELSE '' END"
-                              f" AS source, url, count(*) AS rows FROM views WHERE {month} AND is_refresh = 0"
+        ("sources of a site", "SELECT traffic_source, search_engine, adv_engine,"
+                              " CASE WHEN search_engine = 0 AND adv_engine = 0 THEN referer ELSE '' END AS source,"
+                              f" url, count(*) AS rows FROM views WHERE {month} AND is_refresh = 0"
                               " GROUP BY traffic_source, search_engine, adv_engine, source, url"
                               " ORDER BY rows DESC, traffic_source, search_engine, adv_engine, source, url LIMIT 10 OFFSET 10"),
         ("windows of a site", _top("window_width, window_height", f"{month} AND is_refresh = 0")),
         ("minutes of two days", f"SELECT date_trunc('minute', event_time) AS m, count(*) FROM views WHERE counter_id = {site}"
-                                " AND event_date >= '2024-03-14' AND event_date <= '2024-03-15' AND is_refresh = 0 GROUP BY m ORDER BY m LIMIT 10 OFFSET 10"),
+                                " AND event_date >= '2024-03-14' AND event_date <= '2024-03-15' AND is_refresh = 0"
+                                " GROUP BY m ORDER BY m LIMIT 10 OFFSET 10"),
         ("hours", "SELECT date_trunc('hour', event_time) AS h, count(*), count(DISTINCT user_id), sum(clicks) FROM views GROUP BY h ORDER BY h"),
         ("sums of flags", f"SELECT {flags} FROM views"),
         ("times by browser", f"SELECT browser, {times} FROM views GROUP BY browser ORDER BY browser"),

@@ -91,20 +91,23 @@ class Race:
             self._explain()
         width = max(len(query.title) for query in self.queries)
         duck = any(side.name == "DuckDB 2" for side in self.sides)
-        heads = [*(side.name for side in self.sides), *(["ours:DuckDB 2"] if duck else []), "ours:heap", *(["ours now:then"] if self.before else [])]
+        others = ["DuckDB 2", "heap"] if duck else ["heap"]
+        heads = [*(side.name for side in self.sides), *(f"ours:{other}" for other in others), *(["ours now:then"] if self.before else [])]
         print(f"Best of {self.options.rounds} runs, in ms\n{'':{width}} " + " ".join(f"{head:>{max(9, len(head))}}" for head in heads))
         for query in self.queries:
             self._query(query)
             cells = [self._cell(query, side.name) for side in self.sides]
-            others = ["DuckDB 2", "heap"] if duck else ["heap"]
             cells += ["" if (value := self.against(query, other)) is None else f"{value:.2f}" for other in others]
             if self.before:
                 then = self.before.get(query.name, {}).get("ours")
                 cells.append(f"{ratio(self.ours(query), then):.2f}" if then else "")
             print(f"{query.title:{width}} " + " ".join(f"{cell:>{max(9, len(head))}}" for cell, head in zip(cells, heads)), flush=True)
+        self.problems += [f"{query.title}: no side of ours came to an end" for query in self.queries if math.isinf(self.ours(query))]
         for problem in self.problems:
             print(problem)
-        print("every result is equal on every side" if not self.problems else f"{len(self.problems)} problems, above")
+        late = any(math.inf in times for some in self.times.values() for times in some.values())
+        print(f"{len(self.problems)} problems, above" if self.problems
+              else f"every result{' that came in time' if late else ''} is equal on every side")
 
     def against(self, query, side):
         """Our best time by that of a side; None if there is no such side, or the query has failed there."""

@@ -1,4 +1,4 @@
-"""A wide table of page views: 100 columns, skewed as such data is. Users have attributes, sites have pages, and most columns are mostly 0 or empty."""
+"""A wide table of page views: 100 columns, skewed as such data is. Users have attributes, sites have pages, most columns are mostly 0 or empty."""
 
 import random
 from datetime import datetime, timedelta
@@ -13,33 +13,34 @@ BLOCK = 10_000
 SITES = 3000
 PAGES = 60
 #: Booleans, and how often they are true.
-FLAGS = {"is_refresh": 0.12, "is_bounce": 0.3, "is_link": 0.1, "is_download": 0.01, "is_new_user": 0.2, "is_artificial": 0.001, "has_cookies": 0.97,
-         "has_script": 0.99, "is_tablet": 0.06, "is_robot": 0.02, "is_event": 0.15, "is_parameter": 0.05, "has_video": 0.03, "is_secure": 0.9,
-         "is_old_counter": 0.0002, "has_gallery": 0.08, "is_print": 0.004, "is_cached": 0.4, "has_goal": 0.03, "is_private": 0.07,
-         "is_interactive": 0.5, "is_mirrored": 0.0, "is_sampled": 1.0, "has_advert_blocker": 0.25}
+FLAGS = {"is_refresh": 0.12, "is_bounce": 0.3, "is_link": 0.1, "is_download": 0.01, "is_new_user": 0.2, "is_artificial": 0.001,
+         "has_cookies": 0.97, "has_script": 0.99, "is_tablet": 0.06, "is_robot": 0.02, "is_event": 0.15, "is_parameter": 0.05,
+         "has_video": 0.03, "is_secure": 0.9, "is_old_counter": 0.0002, "has_gallery": 0.08, "is_print": 0.004, "is_cached": 0.4,
+         "has_goal": 0.03, "is_private": 0.07, "is_interactive": 0.5, "is_mirrored": 0.0, "is_sampled": 1.0, "has_advert_blocker": 0.25}
 #: Counts and times that are mostly 0: how often they are not, and their usual size then.
 NUMBERS = {"scroll_depth": (0.7, 60), "clicks": (0.4, 3), "goals_reached": (0.03, 1), "price": (0.01, 4000), "order_items": (0.01, 2),
-           "redirects": (0.08, 1), "redirect_time": (0.08, 150), "dns_time": (0.35, 30), "connect_time": (0.4, 60), "response_start_time": (0.9, 200),
-           "response_end_time": (0.9, 350), "fetch_time": (0.5, 300), "render_time": (0.8, 900), "dom_time": (0.85, 1200), "visible_time": (0.6, 20000),
-           "errors": (0.02, 1), "bytes_sent": (0.05, 3000), "retries": (0.005, 1), "paused_time": (0.1, 5000), "downloads": (0.01, 1),
-           "share_network": (0.004, 3), "video_seconds": (0.03, 60), "form_fields": (0.06, 6), "comments": (0.002, 1), "version_of_counter": (1.0, 40)}
+           "redirects": (0.08, 1), "redirect_time": (0.08, 150), "dns_time": (0.35, 30), "connect_time": (0.4, 60),
+           "response_start_time": (0.9, 200), "response_end_time": (0.9, 350), "fetch_time": (0.5, 300), "render_time": (0.8, 900),
+           "dom_time": (0.85, 1200), "visible_time": (0.6, 20000), "errors": (0.02, 1), "bytes_sent": (0.05, 3000),
+           "retries": (0.005, 1), "paused_time": (0.1, 5000), "downloads": (0.01, 1), "share_network": (0.004, 3),
+           "video_seconds": (0.03, 60), "form_fields": (0.06, 6), "comments": (0.002, 1), "version_of_counter": (1.0, 40)}
 #: Texts that are mostly empty, how often they are not, and how many there are.
-TEXTS = {"utm_source": (0.06, 30), "utm_medium": (0.06, 8), "utm_campaign": (0.06, 900), "utm_content": (0.02, 3000), "utm_term": (0.01, 8000),
-         "open_source": (0.003, 20), "currency": (0.01, 5), "social_network": (0.02, 12), "social_action": (0.004, 5), "parameters": (0.03, 5000),
-         "from_tag": (0.02, 400), "page_charset": (1.0, 3)}
-_TYPES = """watch_id bigint, event_time timestamp, event_date date, counter_id integer, user_id bigint, session_id bigint, region_id integer, client_ip bigint,
-    os smallint, browser smallint, browser_version smallint, browser_minor text, user_agent text, screen_width smallint, screen_height smallint,
-    screen_depth smallint, window_width smallint, window_height smallint, language text, zone_minutes smallint, is_mobile smallint, mobile_vendor smallint,
-    mobile_model text, age smallint, sex smallint, income smallint, interests integer, url text, url_hash bigint, title text, referer text,
-    referer_hash bigint, search_engine smallint, search_phrase text, adv_engine smallint, traffic_source smallint, sequence smallint, local_time timestamp,
-    cookie bigint"""
+TEXTS = {"utm_source": (0.06, 30), "utm_medium": (0.06, 8), "utm_campaign": (0.06, 900), "utm_content": (0.02, 3000),
+         "utm_term": (0.01, 8000), "open_source": (0.003, 20), "currency": (0.01, 5), "social_network": (0.02, 12),
+         "social_action": (0.004, 5), "parameters": (0.03, 5000), "from_tag": (0.02, 400), "page_charset": (1.0, 3)}
+_TYPES = """watch_id bigint, event_time timestamp, event_date date, counter_id integer, user_id bigint, session_id bigint, region_id integer,
+    client_ip bigint, os smallint, browser smallint, browser_version smallint, browser_minor text, user_agent text, screen_width smallint,
+    screen_height smallint, screen_depth smallint, window_width smallint, window_height smallint, language text, zone_minutes smallint,
+    is_mobile smallint, mobile_vendor smallint, mobile_model text, age smallint, sex smallint, income smallint, interests integer, url text,
+    url_hash bigint, title text, referer text, referer_hash bigint, search_engine smallint, search_phrase text, adv_engine smallint,
+    traffic_source smallint, sequence smallint, local_time timestamp, cookie bigint"""
 COLUMNS = ([column.strip() for column in _TYPES.split(",")] + [f"{name} smallint" for name in FLAGS] + [f"{name} integer" for name in NUMBERS]
            + [f"{name} text" for name in TEXTS])
 #: `{}` takes name and access method.
 TABLE = "CREATE TABLE {} (" + ", ".join(f"{column} NOT NULL" for column in COLUMNS) + ") USING {}"
-COPY = "COPY {} FROM '{}' (FORMAT csv, NULL '\\N')"
-WORDS = ("sale news weather shop map phone car garden travel hotel ticket music video game recipe doctor school jobs flat rent train plane winter summer "
-         "cheap best online free buy used new photo city bank credit insurance mobile football film book review price test forum help").split()
+COPY = "COPY {} FROM '{}' (FORMAT csv, HEADER false, NULL '\\N')"
+WORDS = ("sale news weather shop map phone car garden travel hotel ticket music video game recipe doctor school jobs flat rent train plane "
+         "winter summer cheap best online free buy used new photo city bank credit insurance mobile football film book review price test forum help").split()
 _LANGUAGES = ("en", "de", "fr", "es", "pt", "pl", "nl", "it")
 _SCREENS = ((1920, 1080), (1366, 768), (390, 844), (1536, 864), (412, 915), (1440, 900), (2560, 1440), (360, 800), (1280, 1024), (768, 1024))
 _ENGINES = ("google", "bing", "duckduckgo", "ecosia")
@@ -81,8 +82,9 @@ def _user(rank):
     model = f"Model {(bits >> 30) % 160}" if mobile and bits >> 40 & 3 else ""
     known = bits >> 44 & 1
     return [
-        str(user(rank)), str(region), str(mixed(rank * 17) % (1 << 32)), str(system), str(browser), str(version), f"{(bits >> 26) % 5}.{(bits >> 29) % 3}",
-        agent, str(width), str(height), "24" if bits >> 48 & 7 else "32", str(width - (bits >> 20) % 3 * 8), str(height - 100 - (bits >> 22) % 4 * 10),
+        str(user(rank)), str(region), str(mixed(rank * 17) % (1 << 32)), str(system), str(browser), str(version),
+        f"{(bits >> 26) % 5}.{(bits >> 29) % 3}", agent, str(width), str(height), "24" if bits >> 48 & 7 else "32",
+        str(width - (bits >> 20) % 3 * 8), str(height - 100 - (bits >> 22) % 4 * 10),
         _LANGUAGES[(bits >> 49 & 7) & (bits >> 52 & 7)], ("60", "120", "0", "180")[bits >> 55 & 3], str(int(mobile)),
         str((bits >> 30) % 12 + 1) if mobile else "0", model, str((bits >> 50) % 60) if known else "0", str(1 + (bits >> 45 & 1)) if known else "0",
         str((bits >> 46) % 5) if known else "0", str((bits >> 40) % 16384) if known and bits >> 57 & 1 else "0"]
@@ -146,8 +148,9 @@ def _block(rng, first, rows, known):
             referer, source = _page(rank, int(PAGES * rng.random() ** 3))[0], "1"
         sequence = str(1 + int(rng.expovariate(0.3)))
         lines.append(",".join((
-            str(mixed(number * 3 + 1)), str(time), str(time)[:10], str(site(rank)), attributes[0], str(mixed(visitor * 40 + time.day)), *attributes[1:],
-            address, str(mixed(crc32(address.encode()))), title, referer, str(mixed(crc32(referer.encode()))), engine, phrase, advert, source, sequence,
+            str(mixed(number * 3 + 1)), str(time), str(time)[:10], str(site(rank)), attributes[0], str(mixed(visitor * 40 + time.day)),
+            *attributes[1:], address, str(mixed(crc32(address.encode()))), title, referer, str(mixed(crc32(referer.encode()))), engine, phrase,
+            advert, source, sequence,
             str(time + timedelta(seconds=int(rng.gauss(0, 30)))), str(mixed(visitor * 3)), *rest)))
     return lines
 
