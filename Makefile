@@ -63,16 +63,16 @@ postgres: ## put PostgreSQL MAJOR (15 to 18, default 18) into .build, for PG_CON
 	@scripts/setup $(if $(filter 16,$(MAJOR)),fetched-server,source-build)
 	@scripts/build-postgres $(MAJOR)
 
-bench: ## run the queries of TPC-H beside a heap and DuckDB: fails if a result differs or above the bars
+bench: ## race TPC-H beside a heap and DuckDB: fails if a result differs and, at full size, above the bars
 	@scripts/gauge bench_tpch $(ARGS)
 
-bench-series: ## run queries of time series beside a heap and DuckDB: the same
+bench-series: ## the same with queries of time series
 	@scripts/gauge bench_series $(ARGS)
 
-bench-wide: ## run queries of web analytics on a table of 100 columns beside a heap and DuckDB: the same
+bench-wide: ## the same with queries of web analytics on a table of 100 columns
 	@scripts/gauge bench_wide $(ARGS)
 
-bench-updates: ## run the queries of TPC-H after a twentieth of the rows has been updated, beside the tables as they were: the same
+bench-updates: ## race TPC-H with a twentieth of the rows updated against the tables as they were
 	@scripts/gauge bench_updates $(ARGS)
 
 bench-flights: ## measure columnar tables against heaps (OROCHI_BENCH_SCALE years of flights)

@@ -63,4 +63,5 @@ def load(server, schema, method, rows):
 
 def for_duckdb(rows):
     """Statements that make and fill the table in DuckDB, whose timestamps without time zone are in UTC and as large, but truncated faster."""
-    return [TABLE.format("cpu", "").replace(" USING ", "").replace("timestamptz", "timestamp"), f"COPY cpu FROM '{file(rows)}' (FORMAT csv, HEADER false)"]
+    create = TABLE.format("cpu", "").replace(" USING ", "").replace("timestamptz", "timestamp")
+    return [create, f"COPY cpu FROM '{file(rows)}' (FORMAT csv, HEADER false)"]
