@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import settings
 from harness.querygen import Queries
 from harness.querygen_compare import difference
-from harness.querygen_expr import parameterised, plain
+from harness.querygen_condition import parameterised, plain
 from harness.querygen_schema import Schema
 from harness.session import Outcome, ok, perform
 
@@ -26,7 +26,7 @@ _TIMEOUT = "57014"
 _PARALLEL = {"parallel_setup_cost": 0, "parallel_tuple_cost": 0, "min_parallel_table_scan_size": 0, "min_parallel_index_scan_size": 0,
              "max_parallel_workers_per_gather": 2}
 _PLANS = ("enable_hashagg", "enable_sort", "enable_hashjoin", "enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable_bitmapscan",
-          "enable_material", "enable_memoize", "enable_incremental_sort")
+          "enable_memoize", "enable_incremental_sort")
 
 
 class Failure(AssertionError):
@@ -75,8 +75,8 @@ class Stream(threading.Thread):
         ok(self.heap, "DROP SCHEMA IF EXISTS h, c CASCADE")
         ok(self.heap, "CREATE SCHEMA h")
         ok(self.heap, "CREATE SCHEMA c")
-        collation = has_icu(self.heap)
-        for step in schema.fitting(collation):
+        icu = has_icu(self.heap)
+        for step in schema.fitting(icu):
             for side, session in (("h", self.heap), ("c", self.other)):
                 if step.only not in (None, side):
                     continue
@@ -146,7 +146,8 @@ class Stream(threading.Thread):
         script = self._script(seed, settings_of_pass, small)
         return "\n".join((
             f"query {number} of OROCHI_FUZZ_SCHEMA={seed}, run as {query.mode}", f"settings: {settings_of_pass}", plain(query.sql()), differs,
-            f"smaller, run as {small.mode}:", plain(small.sql()), small_differs, *(row[0] for row in explained.rows or []), f"all of it for psql: {script}"))
+            f"smaller, run as {small.mode}:", plain(small.sql()), small_differs, *(row[0] for row in explained.rows or []),
+            f"all of it for psql: {script}"))
 
     def _reduced(self, query, differs):
         """The query without the parts that are not needed to see a difference."""
@@ -163,7 +164,8 @@ class Stream(threading.Thread):
     def _script(self, seed, settings_of_pass, query):
         path = Path(settings.RUN_DIR or tempfile.gettempdir()) / f"query-fuzz-{seed}.sql"
         sets = [f"SET {name} = '{value}';" for name, value in settings_of_pass.items()]
-        lines = [Schema(seed).script(has_icu(self.heap)), "SET search_path = h;", f"{plain(query.sql())};", "SET search_path = c;", *sets, f"{plain(query.sql())};"]
+        sql = f"{plain(query.sql())};"
+        lines = [Schema(seed).script(has_icu(self.heap)), "SET search_path = h;", sql, "SET search_path = c;", *sets, sql]
         path.write_text("\n".join(lines), encoding="utf-8")
         return path
 
@@ -225,8 +227,8 @@ def _through_cursor(session, sql, scroll):
     rows, outcome = [], None
     perform(session, "BEGIN")
     try:
-        for statement in (f"DECLARE f {scroll}CURSOR FOR {sql}", "FETCH 3 FROM f", *(("FETCH BACKWARD 2 FROM f", "MOVE ABSOLUTE 3 IN f") if scroll else ()),
-                          "FETCH 1000 FROM f", "FETCH ALL FROM f"):
+        backward = ("FETCH BACKWARD 2 FROM f", "MOVE ABSOLUTE 3 IN f") if scroll else ()
+        for statement in (f"DECLARE f {scroll}CURSOR FOR {sql}", "FETCH 3 FROM f", *backward, "FETCH 1000 FROM f", "FETCH ALL FROM f"):
             outcome = perform(session, statement)
             if outcome.error:
                 return outcome
@@ -238,7 +240,9 @@ def _through_cursor(session, sql, scroll):
 
 def test_random_queries(make_server):
     """Nothing happens in the background, so that a seed gives the same stripes again."""
-    quiet = {"autovacuum": "off", "max_worker_processes": "16", "max_parallel_workers": "8", "jit": "off", **({"orochi.mover_enabled": "off"} if settings.COLUMNAR else {})}
+    quiet = {"autovacuum": "off", "max_worker_processes": "16", "max_parallel_workers": "8", "jit": "off"}
+    if settings.COLUMNAR:
+        quiet["orochi.mover_enabled"] = "off"
     server = make_server(config=quiet, name="fuzz")
     seeds = [ONLY] if ONLY else [f"{settings.SEED}.{number}" for number in range(-(-QUERIES // (3 * PER_SCHEMA)))]
     stop = threading.Event()
@@ -257,8 +261,9 @@ def report(streams):
     """Prints what was done, and judges it."""
     counts, nodes, shapes = (sum((getattr(stream, name) for stream in streams), Counter()) for name in ("counts", "nodes", "shapes"))
     queries = max(1, counts["queries"])
-    print(f"\n{queries} queries, errors {counts['errors'] / queries:.1%}, empty results {counts['empty'] / queries:.1%}, timeouts {counts['timeouts']}, "
-          f"too slow for a heap {counts['too slow for a heap']}\nshapes: {dict(shapes.most_common())}\nof {counts['plans']} plans: {dict(nodes.most_common())}")
+    print(f"\n{queries} queries, errors {counts['errors'] / queries:.1%}, empty results {counts['empty'] / queries:.1%}, "
+          f"timeouts {counts['timeouts']}, too slow for a heap {counts['too slow for a heap']}")
+    print(f"shapes: {dict(shapes.most_common())}\nof {counts['plans']} plans: {dict(nodes.most_common())}")
     for note in [note for stream in streams for note in stream.notes][:10]:
         print(note)
     failures = [stream.failure for stream in streams if stream.failure]

@@ -5,7 +5,8 @@ import random
 from dataclasses import dataclass, field
 
 from .querygen_aggregate import Aggregates, Item
-from .querygen_expr import Expr, Expressions, normal, reference
+from .querygen_condition import Expr, normal
+from .querygen_from import Scope, Sources
 from .querygen_risk import risky
 
 _DIRECTIONS = ("", "", " DESC", " NULLS FIRST", " DESC NULLS LAST")
@@ -59,20 +60,11 @@ class Query:
             yield dataclasses.replace(self, mode="plain")
 
 
-class Scope(Expressions):
-    """FROM with the columns that it offers, how many rows it has about, and what orders them totally."""
-
-    def __init__(self, r, source, columns, rows, identity):
-        super().__init__(r, columns)
-        self.source, self.rows, self.identity = source, rows, identity
-
-
-class Queries:
+class Queries(Sources):
     """Writes queries over the tables of a schema."""
 
     def __init__(self, schema, seed):
-        self.random = random.Random(seed)
-        self.tables = schema.tables
+        super().__init__(schema, random.Random(seed))
 
     def query(self):
         """The next query."""
@@ -82,98 +74,6 @@ class Queries:
         query = r.choices([maker for maker, _ in makers], [weight for _, weight in makers])[0]()
         query.mode = r.choice(_MODES)
         return query
-
-    # FROM
-
-    def _table(self, most=10**9):
-        weights = [(table.rows <= most) * (1 + (table.rows > 100)) for table in self.tables]
-        return self.random.choices(self.tables, weights)[0] if any(weights) else self.tables[-1]
-
-    def _columns(self, alias, table):
-        return [reference(alias, column, table) for column in table.columns]
-
-    def _single(self, alias="a", most=10**9):
-        table = self._table(most)
-        columns = self._columns(alias, table)
-        source = f"{table.name} {alias}"
-        dice = self.random.random()
-        if dice < 0.06:
-            inner = Expressions(self.random, columns)
-            source = f"(SELECT * FROM {table.name} {alias} WHERE {inner.condition(1)}) {alias}"
-        elif dice < 0.1:
-            source = f"(SELECT * FROM {table.name} ORDER BY id LIMIT {self.random.choice((10, 500, 2000))} OFFSET {self.random.choice((0, 3, 1100))}) {alias}"
-        return Scope(self.random, source, columns, table.rows, [f"{alias}.id"])
-
-    def _joined(self, most):
-        """Two to four tables, about so many rows at most."""
-        r = self.random
-        scope = self._single()
-        for alias in "bcd"[:r.choice((1, 1, 1, 2, 2, 3))]:
-            self._join(scope, alias, most)
-        return scope
-
-    def _join(self, scope, alias, most):
-        r = self.random
-        table = self._table() if scope.rows < most else self._table(60)
-        right = {column.sql.split(".")[1]: column for column in self._columns(alias, table)}
-        left = {name: column for column in scope.columns for name in [column.sql.split(".")[1]] if name in ("kf", "km", "kt", "id")}
-        name = r.choice(("kf", "km", "km", "km", "kt", "id"))
-        if scope.rows * table.rows / max(1, left[name].distinct, right[name].distinct) > most:
-            name = "id"
-        a, b = left[name], right[name]
-        kind = r.choice(("JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"))
-        clash = a.collation != b.collation
-        condition = f"{a.sql} = {b.sql}" + (' COLLATE "C"' if clash else "")
-        dice = r.random()
-        if dice < 0.15 and len(scope.identity) == 1 and not clash:
-            condition = None
-        elif dice < 0.3 and kind != "FULL JOIN" and name == "km":
-            condition = r.choice((f"{a.sql} = {b.sql} + 1", f"{a.sql} % 1000 = {b.sql} % 1000", f"{b.sql} = {left['id'].sql}", f"{a.sql}::text = {b.sql}::text"))
-        elif dice < 0.4 and name != "kf":
-            condition += f" AND {left['kf'].sql} = {right['kf'].sql}"
-        scope.columns += right.values()
-        if condition and kind != "FULL JOIN" and r.random() < 0.25:
-            condition += f" AND {scope.condition(1)}"
-        scope.source += f" {kind} {table.name} {alias} " + (f"ON {condition}" if condition else f"USING ({name})")
-        scope.rows = int(max(scope.rows * table.rows / max(1, a.distinct, b.distinct), scope.rows, table.rows))
-        scope.identity.append(f"{alias}.id")
-
-    # WHERE
-
-    def _where(self, scope, most=3):
-        r = self.random
-        conditions = [scope.condition() for _ in range(r.choice((0, 1, 1, 1, 2, 2, most)))]
-        if r.random() < 0.15:
-            conditions.append(self._semi(scope))
-        if r.random() < 0.05:
-            conditions.append(self._scalar(scope))
-        return conditions
-
-    def _key(self, scope):
-        return self.random.choice([column for column in scope.columns if column.sql.split(".")[1] in ("kf", "km")])
-
-    def _semi(self, scope):
-        """A semi or anti join: true of rows that have a partner, or none, in another table."""
-        r = self.random
-        table, key = self._table(), self._key(scope)
-        inner = Scope(r, "", self._columns("x", table), table.rows, [])
-        name = key.sql.split(".")[1]
-        condition = f" AND {inner.condition(1)}" if r.random() < 0.6 else ""
-        dice = r.random()
-        if dice < 0.4:
-            return f"{'NOT ' * (r.random() < 0.5)}EXISTS (SELECT 1 FROM {table.name} x WHERE x.{name} = {key.sql}{condition})"
-        if dice < 0.8:
-            return f"{key.sql} IN (SELECT x.{name} FROM {table.name} x WHERE true{condition})"
-        small = self._table(60)
-        return f"{key.sql} NOT IN (SELECT x.{name} FROM {small.name} x WHERE x.{name} IS NOT NULL AND x.id % 3 = 0)"
-
-    def _scalar(self, scope):
-        """A condition with a scalar subquery."""
-        a = scope.column("int", "date", "timestamp", "numeric") or scope.columns[0]
-        if a.table is None:
-            return scope.comparison(a)
-        name, function = a.sql.split(".")[1], self.random.choice(("min", "max"))
-        return f"{a.sql} {self.random.choice(('<', '<=', '>=', '<>'))} (SELECT {function}(x.{name}) FROM {a.table.name} x WHERE x.id % 5 > 0)"
 
     # Queries without groups
 
@@ -226,7 +126,8 @@ class Queries:
         scope = self._scope(0.3)
         keys = [scope.any(self.random.choice((0, 1))) for _ in range(self.random.randrange(1, 4))]
         if self.random.random() < 0.4:
-            query = Query("distinct on", [Item(normal(keys[0])), *self._items(scope, 3)], scope.source, self._where(scope), distinct=f"DISTINCT ON ({keys[0].sql}) ")
+            query = Query("distinct on", [Item(normal(keys[0])), *self._items(scope, 3)], scope.source, self._where(scope),
+                          distinct=f"DISTINCT ON ({keys[0].sql}) ")
             self._sorted(query, [keys[0].sql, *scope.identity])
             return query
         query = Query("distinct", [Item(normal(key)) for key in keys], scope.source, self._where(scope), distinct="DISTINCT ")
@@ -243,7 +144,8 @@ class Queries:
         scope = self._scope(0.4, 20_000)
         keys = {key.sql: key for key in (scope.any(r.choice((0, 0, 1, 2))) for _ in range(r.choice((1, 1, 2, 2, 3))))}
         aggregates = Aggregates(scope)
-        query = Query("groups", [Item(normal(key)) for key in keys.values()] + aggregates.items(r.randrange(1, 5)), scope.source, self._where(scope))
+        items = [Item(normal(key)) for key in keys.values()] + aggregates.items(r.randrange(1, 5))
+        query = Query("groups", items, scope.source, self._where(scope))
         grouped = [f"({name})" for name in keys]
         query.group = ", ".join(grouped)
         if r.random() < 0.12:
@@ -262,7 +164,8 @@ class Queries:
         order = ", ".join([scope.any(0).sql, *scope.identity])
         part = f"PARTITION BY {scope.any(r.choice((0, 1))).sql} " if r.random() < 0.7 else ""
         number = scope.of("int", 1)
-        calls = ("row_number()", "rank()", f"lag({number.sql}) ", f"sum({number.sql})", "count(*)", f"first_value({number.sql})", f"max({number.sql})", "ntile(5)")
+        calls = ("row_number()", "rank()", f"lag({number.sql}) ", f"sum({number.sql})", "count(*)", f"first_value({number.sql})",
+                 f"max({number.sql})", "ntile(5)")
         frame = r.choice(("", "", " ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING"))
         items = [Item(f"{r.choice(calls)} OVER ({part}ORDER BY {order}{frame})") for _ in range(r.randrange(1, 3))]
         return Query("window", self._items(scope, 2) + items, scope.source, self._where(scope))
@@ -277,14 +180,13 @@ class Queries:
         if key.family == "text":
             # The text of a char(n) is that of its column, and its collation stays.
             key = key.but(type="text") if key.type.startswith("char") else key
-        sql = f"SELECT {normal(key)} AS k, count(*) AS n, max({number.sql}) AS m, sum({number.sql}) AS s FROM {scope.source}"
-        where = self._where(scope, 1)
-        sql += f" WHERE {' AND '.join(f'({condition})' for condition in where)}" if where else ""
-        sql += f" GROUP BY {key.sql}" + (f" HAVING {Aggregates(scope).condition()}" if r.random() < 0.2 else "")
+        items = [Item(f"{normal(key)} AS k"), Item("count(*) AS n"), Item(f"max({number.sql}) AS m"), Item(f"sum({number.sql}) AS s")]
+        sql = Query("derived", items, scope.source, self._where(scope, 1), key.sql, [Aggregates(scope).condition()] * (r.random() < 0.2)).sql()
         total = number.bound * 5000
-        numbers = Expr(f"{alias}.s", "int", "int8", total) if number.type in ("int2", "int4") else Expr(f"{alias}.s", "numeric", "numeric", float(total))
-        columns = [key.but(sql=f"{alias}.k", table=None, type=key.type.partition("(")[0]), Expr(f"{alias}.n", "int", "int8", 10**6, pool=("1", "2", "5", "20")),
-                   number.but(sql=f"{alias}.m", pool=(), table=None), numbers]
+        small = number.type in ("int2", "int4")
+        numbers = Expr(f"{alias}.s", "int", "int8", total) if small else Expr(f"{alias}.s", "numeric", "numeric", float(total))
+        columns = [key.but(sql=f"{alias}.k", table=None, type=key.type.partition("(")[0]),
+                   Expr(f"{alias}.n", "int", "int8", 10**6, pool=("1", "2", "5", "20")), number.but(sql=f"{alias}.m", pool=(), table=None), numbers]
         return sql, Scope(r, alias, columns, min(scope.rows, key.distinct or 20) + 1, [f"{alias}.k"])
 
     def _nested(self):
@@ -336,9 +238,8 @@ class Queries:
         branches = []
         for scope in (first, second):
             exprs = [scope.of(name, r.choice((0, 0, 1))) for name in names]
-            items = ", ".join(f"{normal(expr)}{' COLLATE ' + chr(34) + 'C' + chr(34) if expr.family == 'text' else ''} AS u{n}" for n, expr in enumerate(exprs))
-            where = self._where(scope, 1)
-            branches.append(f"SELECT {items} FROM {scope.source}" + (f" WHERE {' AND '.join(f'({condition})' for condition in where)}" if where else ""))
+            items = [Item(f"{_bytewise(expr)} AS u{n}") for n, expr in enumerate(exprs)]
+            branches.append(Query("branch", items, scope.source, self._where(scope, 1)).sql())
         word = r.choice(("UNION", "UNION", "UNION ALL", "EXCEPT", "EXCEPT ALL", "INTERSECT", "INTERSECT ALL"))
         source = f"({branches[0]} {word} {branches[1]}) u"
         if r.random() < 0.3:
@@ -365,3 +266,8 @@ class Queries:
             query.items.insert(0, Item(normal(key)))
             query.group = key.sql
         return query
+
+
+def _bytewise(expr):
+    """An output of a branch of UNION: texts under one collation, whatever that of their columns."""
+    return f'{normal(expr)} COLLATE "C"' if expr.family == "text" else normal(expr)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .querygen_expr import COMPARISONS, normal
+from .querygen_condition import COMPARISONS, normal
 
 _MINIMAL = ("int", "float", "numeric", "text", "date", "timestamp", "timestamptz", "interval")
 
@@ -31,8 +31,9 @@ class Aggregates:
         """A condition for HAVING."""
         number = self.scope.of("int", 1)
         r = self.random
-        return r.choice((f"count(*) > {r.choice((0, 1, 3))}", f"min({number.sql}) {r.choice(COMPARISONS)} {self.scope.constant(number)}", f"count({number.sql}) <> 1",
-                         f"bool_or({self.scope.condition(1)})", f"sum({number.sql}) IS NOT NULL", f"max({number.sql}) - count(*) > 0" if number.bound < 2**62 else "count(*) < 50"))
+        return r.choice((f"count(*) > {r.choice((0, 1, 3))}", f"min({number.sql}) {r.choice(COMPARISONS)} {self.scope.constant(number)}",
+                         f"count({number.sql}) <> 1", f"bool_or({self.scope.condition(1)})", f"sum({number.sql}) IS NOT NULL",
+                         f"max({number.sql}) - count(*) > 0" if number.bound < 2**62 else "count(*) < 50"))
 
     def item(self):
         """One aggregate, now and then of the rows that a condition is true of."""

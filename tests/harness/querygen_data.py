@@ -54,7 +54,8 @@ def _moment(i):
 
 def _interval(i):
     # A month equals 30 days and a day 24 hours, so that equal values have different texts here as well.
-    return (f"{i % 90} days", f"{i % 5} mons {i % 4 * 30} days", f"{i % 90 * 24} hours", f"{i} seconds", f"{i % 7 - 3} mons {i % 50 - 25} days {i} ms")[i % 5]
+    return (f"{i % 90} days", f"{i % 5} mons {i % 4 * 30} days", f"{i % 90 * 24} hours", f"{i} seconds",
+            f"{i % 7 - 3} mons {i % 50 - 25} days {i} ms")[i % 5]
 
 
 def _bytes(i):
@@ -70,7 +71,8 @@ def _limits(bits):
     return tuple(str(n) for n in (-top, top - 1, 1 - top, 0, -1, 1, top // 2))
 
 
-_TEXTS = ("", " ", "a", "a ", "A", "ä", "%", "_x", "back\\slash", "quo'te", "NULL", "\t", "Ünïcode ☃", "x" * 127, "x" * 128, _LONG * 3, _LONG * 40)
+_TEXTS = ("", " ", "a", "a ", "A", "ä", "%", "_x", "back\\slash", "quo'te", "NULL", "\t", "Ünïcode ☃",
+          "x" * 127, "x" * 128, _LONG * 3, _LONG * 40)
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity", "-0", "0")
 _WIDE = ("1" + "0" * 40, "-1" + "0" * 40, "0." + "0" * 20 + "1", "9" * 18, "9" * 19, "-" + "9" * 18, "9223372036854775807", "9223372036854775808",
          "-9223372036854775809", "170141183460469231731687303715884105727", "0", "0.000", "1.10", "1.1", "1" + "0" * 300, "0." + "0" * 290 + "7")
@@ -89,16 +91,21 @@ KINDS = (
     Kind("int2", "int", _wrapped(2**15), _limits(16)), Kind("int4", "int", _wrapped(2**31, 3), _limits(32)),
     Kind("int8", "int", _wrapped(2**63, 1_000_003), _limits(64)), Kind("int4", "int", _wrapped(2**31), _limits(32)),
     Kind("float4", "float", lambda i: repr(i / 8), (*_NOT_FINITE, "3.4028235e38", "-3.4028235e38", "1e-45", "1.17549435e-38"), _NOT_FINITE),
-    Kind("float8", "float", lambda i: repr(i * 0.37), (*_NOT_FINITE, "1.7976931348623157e308", "-1.7976931348623157e308", "5e-324", "1e-300"), _NOT_FINITE),
+    Kind("float8", "float", lambda i: repr(i * 0.37),
+         (*_NOT_FINITE, "1.7976931348623157e308", "-1.7976931348623157e308", "5e-324", "1e-300"), _NOT_FINITE),
     _decimal_kind(9, 0), _decimal_kind(12, 2), _decimal_kind(18, 4), _decimal_kind(30, 10),
     Kind("numeric", "numeric", _mixed, (*_WIDE, "NaN", "Infinity", "-Infinity"), ("NaN", "Infinity", "-Infinity", "0.00")),
-    _text_kind("text"), _text_kind("varchar(20)", 20), _text_kind("char(12)", 12), _text_kind('text COLLATE "C"'), _text_kind('text COLLATE "und-x-icu"'),
+    _text_kind("text"), _text_kind("varchar(20)", 20), _text_kind("char(12)", 12), _text_kind('text COLLATE "C"'),
+    _text_kind('text COLLATE "und-x-icu"'),
+    # Equal values of this collation differ in case, so that whoever compares bytes is wrong.
+    Kind("text COLLATE caseless", "caseless", lambda i: ("oak", "Oak", "OAK", "elm", "Elm")[i % 5] + f" {i // 40}", ("", "a", "A", "b", "B")),
     Kind("bool", "bool", lambda i: "ft"[i % 2], ("t", "f")),
     Kind("date", "date", _day, _DAYS, ("infinity", "-infinity")),
     Kind("timestamp", "timestamp", _moment, _DAYS, ("infinity", "-infinity")),
     Kind("timestamptz", "timestamptz", _moment, _DAYS, ("infinity", "-infinity")),
     Kind("interval", "interval", _interval, ("0", "1 mon", "30 days", "720 hours", "-1 year", "1 year -360 days", "00:00:00.000001")),
-    Kind("uuid", "uuid", lambda i: str(uuid.UUID(int=i % 2**64 * 0x9E3779B97F4A7C15 % 2**128)), (str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1)))),
+    Kind("uuid", "uuid", lambda i: str(uuid.UUID(int=i % 2**64 * 0x9E3779B97F4A7C15 % 2**128)),
+         (str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1)))),
     Kind("bytea", "bytea", _bytes, ("\\x", "\\x00", "\\xff", "\\x" + "00" * 200, "\\x" + "ab" * 3000)),
 )
 _BY_TYPE = {kind.type: kind for kind in KINDS}
@@ -129,6 +136,9 @@ class Column:
             # Integers exactly: the bound decides whether a sum can overflow.
             self.bound = max((abs(int(v) if self.kind.family == "int" else float(v)) for v in finite), default=0)
         self.pool = [value for value in distinct if len(value) < 200]
+
+
+_PROFILES = ("constant", "few", "few", "few", "runs", "sequence", "walk", "random", "random", "sorted", "extremes", "special", "special", "null")
 
 
 def _numbers(r, profile, rows):
@@ -169,7 +179,7 @@ def _with_nulls(r, values):
 
 def column_values(r, kind, rows):
     """Values of a new column, as COPY and literals write them."""
-    profile = r.choice(("constant", "few", "few", "few", "runs", "sequence", "walk", "random", "random", "sorted", "extremes", "special", "special", "null"))
+    profile = r.choice(_PROFILES)
     if profile == "null" and r.random() < 0.5:
         return [None] * rows
     if profile == "extremes":
