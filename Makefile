@@ -14,7 +14,7 @@ pg18 := $(CURDIR)/.build/pg18/bin/pg_config
 single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster tpch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo psql stop install test check-unit lint postgres bench bench-series bench-wide bench-updates bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single)
+.PHONY: help demo psql stop install test check-unit lint postgres bench bench-series bench-wide bench-updates bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single) fuzz-queries
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -46,6 +46,9 @@ check-unit: ## only the tests that cargo runs
 
 $(single):
 	@scripts/test server tests/test_$(subst -,_,$@).py
+
+fuzz-queries: ## random queries on heaps and columnar tables, whose results have to be equal
+	@scripts/test server tests/test_query_fuzz.py
 
 upgrade: ## pg_upgrade of columnar tables from 15 to 18, both with assertions
 	@scripts/setup source-build
