@@ -18,9 +18,9 @@ import data  # noqa: E402
 import tpch  # noqa: E402
 import tsbs  # noqa: E402
 from harness import settings  # noqa: E402
+from place import DATA  # noqa: E402
 
 ROWS = settings.size(20_000, 150_000)
-CACHE = ROOT / ".build" / "data"
 
 
 def write(target, name, values):
@@ -36,10 +36,10 @@ def days(values):
 
 def flights(target):
     """Columns of the flights and the weather of 2013."""
-    print(f"flights and weather: {data.prepare(CACHE / 'flights')}")
+    print(f"flights and weather: {data.prepare(DATA / 'flights')}")
     rows = {}
     for name in ("flights", "weather"):
-        with open(CACHE / "flights" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        with open(DATA / "flights" / f"{name}.csv", newline="", encoding="utf-8") as file:
             rows[name] = list(csv.DictReader(file))
     for column, kind in (("dep_time", "int"), ("arr_delay", "int"), ("distance", "int"), ("tailnum", "text"), ("dest", "text")):
         write(target, f"flights-{column}.{kind}", [row[column].removesuffix(".0") for row in rows["flights"]])
@@ -49,7 +49,7 @@ def flights(target):
 
 def lineitem(target):
     """Columns of TPC-H's lineitem."""
-    path = CACHE / "lineitem-0.1.csv"
+    path = DATA / "lineitem-0.1.csv"
     if not path.exists() and not tpch.write("lineitem", 0.1, path):
         return
     with open(path, newline="", encoding="utf-8") as file:
@@ -62,7 +62,7 @@ def lineitem(target):
 
 def metrics(target):
     """Columns of TSBS-shaped rows, in the order of time and in that of one host after the other."""
-    path = CACHE / "tsbs-400000.csv"
+    path = DATA / "tsbs-400000.csv"
     tsbs.write(400_000, path)
     with open(path, encoding="ascii") as file:
         rows = [line.rstrip("\n").split(",") for line in file]
@@ -82,7 +82,7 @@ def reals(target):
 
 def main():
     """Entry point."""
-    target = CACHE / f"columns-{ROWS}"
+    target = DATA / f"columns-{ROWS}"
     if not (target / "square-roots.float").exists():
         target.mkdir(parents=True, exist_ok=True)
         for make in (flights, lineitem, metrics, reals):

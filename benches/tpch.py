@@ -6,11 +6,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+from place import DATA
+
 PACKAGE = "tpchgen-cli==4.0.0"
 #: Where the generator is kept between runs.
 CACHE = Path(__file__).parents[1] / ".build" / "tpchgen"
-#: Where what it makes is kept.
-DATA = Path(__file__).parents[1] / ".build" / "data"
 
 #: Columns of each table; `{}` takes the access method.
 TABLES = {

@@ -4,13 +4,13 @@ import random
 from datetime import datetime, timezone
 from pathlib import Path
 
+from place import DATA
+
 HOSTS = 400
 METRICS = [f"usage_{name}" for name in ("user", "system", "idle", "nice", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")]
 #: `{}` takes name and access method.
 TABLE = "CREATE TABLE {} (time timestamptz NOT NULL, host text NOT NULL, " + ", ".join(f"{name} float8" for name in METRICS) + ") USING {}"
 FIRST = 1_704_067_200
-#: Where files are kept.
-DATA = Path(__file__).parents[1] / ".build" / "data"
 
 
 def write(rows, path):

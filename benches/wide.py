@@ -6,7 +6,8 @@ from itertools import accumulate
 from pathlib import Path
 from zlib import crc32
 
-DATA = Path(__file__).parents[1] / ".build" / "data"
+from place import DATA
+
 FIRST = datetime(2024, 3, 1)
 DAYS = 31
 BLOCK = 10_000

@@ -69,6 +69,15 @@ run_dir() {
   echo "$dir"
 }
 
+# Where files with data are kept that servers read: .build/data, unless the server's user cannot reach it.
+data_dir() {
+  local dir=${OROCHI_DATA_DIR:-$build/data}
+  mkdir -p "$dir"
+  as_server test -x "$dir" 2>/dev/null || dir=$(run_dir)/data
+  mkdir -p "$dir"
+  echo "$dir"
+}
+
 # The pg_config to run a server with: the given one, or one of a copy of its installation when the
 # server's user cannot reach it.
 reachable_pg_config() {

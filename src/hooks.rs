@@ -19,6 +19,7 @@ struct Previous {
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
     set_rel_pathlist: set_rel_pathlist_hook_type,
+    create_upper_paths: create_upper_paths_hook_type,
     get_relation_stats: get_relation_stats_hook_type,
     get_attavgwidth: get_attavgwidth_hook_type,
 }
@@ -34,6 +35,7 @@ pub fn init() {
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
             set_rel_pathlist: set_rel_pathlist_hook,
+            create_upper_paths: create_upper_paths_hook,
             get_relation_stats: get_relation_stats_hook,
             get_attavgwidth: get_attavgwidth_hook,
         });
@@ -41,6 +43,7 @@ pub fn init() {
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
         set_rel_pathlist_hook = Some(set_rel_pathlist);
+        create_upper_paths_hook = Some(create_upper_paths);
         get_relation_stats_hook = Some(get_relation_stats);
         get_attavgwidth_hook = Some(get_attavgwidth);
     }
@@ -228,6 +231,37 @@ unsafe extern "C-unwind" fn plan_columnar_scan(
 ) {
     // SAFETY: the caller's promise.
     unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
+}
+
+unsafe extern "C-unwind" fn create_upper_paths(
+    root: *mut PlannerInfo,
+    stage: UpperRelationKind::Type,
+    input: *mut RelOptInfo,
+    output: *mut RelOptInfo,
+    extra: *mut std::ffi::c_void,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.create_upper_paths) {
+            previous(root, stage, input, output, extra);
+        }
+        if stage == UpperRelationKind::UPPERREL_GROUP_AGG && execution::planning::reads_columnar(input) {
+            plan_aggregation(root, input, output, extra.cast());
+        }
+    }
+}
+
+/// # Safety
+/// Core's arguments.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_aggregation(
+    root: *mut PlannerInfo,
+    input: *mut RelOptInfo,
+    output: *mut RelOptInfo,
+    extra: *mut GroupPathExtraData,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { execution::vector_aggregate::planning::add_paths(root, input, output, extra) }
 }
 
 unsafe extern "C-unwind" fn get_relation_stats(

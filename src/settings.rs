@@ -47,6 +47,7 @@ static MOVER_LOCK_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(30);
 /// Detection, signal and restart then fit in 10 seconds.
 static WORKER_HEARTBEAT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static ENABLE_COLUMNAR_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ENABLE_VECTORIZED_EXECUTION: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// More than the mover handles in a minute or so: it cannot keep up, or something holds it back.
 static BACKLOG_WARN_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
 
@@ -167,6 +168,15 @@ fn define_storage() {
             c"When off, columnar tables are read row by row.",
         ),
         &ENABLE_COLUMNAR_SCAN,
+        Userset,
+    );
+    boolean(
+        text(
+            c"orochi.enable_vectorized_execution",
+            c"Enables the planner's use of operators that work on batches of rows.",
+            c"When off, rows of columnar tables are aggregated one by one, by PostgreSQL's own operators.",
+        ),
+        &ENABLE_VECTORIZED_EXECUTION,
         Userset,
     );
 }
@@ -304,6 +314,11 @@ pub fn cache_size_bytes() -> usize {
 /// `orochi.enable_columnar_scan`.
 pub fn enable_columnar_scan() -> bool {
     ENABLE_COLUMNAR_SCAN.get()
+}
+
+/// `orochi.enable_vectorized_execution`.
+pub fn enable_vectorized_execution() -> bool {
+    ENABLE_VECTORIZED_EXECUTION.get()
 }
 
 /// `orochi.mover_enabled`.

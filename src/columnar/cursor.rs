@@ -1,5 +1,7 @@
 //! Reading all rows that a snapshot sees, stripes and pieces of the row store in turn. Works in both directions.
 
+mod parts;
+
 use super::dead_set::DeadSet;
 use super::encoding::{Position, RowBlock, Selection};
 use super::key::{Item, KeyRange, ROWS_PER_BLOCK, RowNumber};
@@ -14,6 +16,8 @@ use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::snapshot::Snap;
 use pgrx::pg_sys;
 use std::rc::Rc;
+
+pub use parts::Part;
 
 /// Virtual blocks of the row store that one unit of a scan covers, at least.
 const UNIT_BLOCKS: u32 = 64;

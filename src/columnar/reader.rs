@@ -130,8 +130,33 @@ impl RowReader {
             self.vector = Some(vector);
             self.selected = Selection::first(MAX_VECTOR_ROWS);
             self.loaded = false;
-            self.narrowed.clear();
+            let unused =
+                self.narrowed.drain().filter_map(|(column, found)| Some((column, Rc::try_unwrap(found).ok()?)));
+            self.recycled.extend(unused);
         }
+    }
+
+    /// A column of the vector as it was decoded: numerics are still to be made of their integers. `None` if the stripe does not have the column.
+    pub fn column(&mut self, store: &Store, column: usize) -> Result<Option<Rc<Vector>>, OrochiError> {
+        let Some(vector) = self.vector.filter(|_| column < usize::from(self.stripe.meta.column_count)) else {
+            return Ok(None);
+        };
+        // SAFETY: the descriptor is valid while the table is open.
+        if let Some(attribute) = unsafe { values::attributes(store.table().desc()) }.get(column) {
+            self.check_type(store, column, attribute)?;
+        }
+        self.decoded(store, column, vector).map(Some)
+    }
+
+    /// A column of the vector, decoded once.
+    fn decoded(&mut self, store: &Store, column: usize, vector: u32) -> Result<Rc<Vector>, OrochiError> {
+        if let Some(found) = self.narrowed.get(&column) {
+            return Ok(found.clone());
+        }
+        let recycled = self.recycled.remove(&column).unwrap_or_default();
+        let found = self.stripe.vector(store, column, vector as usize, self.keep, recycled)?;
+        self.narrowed.insert(column, found.clone());
+        Ok(found)
     }
 
     /// Restricts the rows of the vector that will be asked for.
@@ -160,15 +185,7 @@ impl RowReader {
         if rows.count() == 0 {
             return Ok(true);
         }
-        let found = match self.narrowed.get(&column) {
-            Some(found) => found,
-            None => {
-                let recycled = self.recycled.remove(&column).unwrap_or_default();
-                let found = self.stripe.vector(store, column, vector as usize, self.keep, recycled)?;
-                self.narrowed.entry(column).or_insert(found)
-            }
-        };
-        found.narrow(order, test, rows);
+        self.decoded(store, column, vector)?.narrow(order, test, rows);
         Ok(true)
     }
 

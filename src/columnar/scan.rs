@@ -1,5 +1,7 @@
 //! Table scans: sequential, parallel, TID range, bitmap, sample and ANALYZE.
 
+mod parts;
+
 use super::block::BlockRows;
 use super::cursor::{self, All, Cursor, Filter, Sequential, Units};
 use super::key::{MAX_BLOCKS, RowNumber};
@@ -11,6 +13,8 @@ use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, heap};
 use pgrx::pg_sys;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use parts::{next_part, part_column, part_row};
 
 /// A scan: core's part, then ours.
 #[repr(C)]
@@ -236,7 +240,7 @@ pub unsafe fn next(scan: pg_sys::TableScanDesc, forward: bool, slot: *mut pg_sys
             }
         };
         if found {
-            crate::pg::compat::count_scan_row((*scan).rs_rd);
+            crate::pg::compat::count_scan_rows((*scan).rs_rd, 1);
         } else {
             pg_sys::ExecClearTuple(slot);
         }
@@ -281,7 +285,7 @@ unsafe fn counted(scan: pg_sys::TableScanDesc, take: impl FnOnce(&mut Cursor<Box
         let cursor = (*scan.cast::<ColumnarScan>()).state.get().and_then(|state| state.cursor.as_mut());
         let found = cursor.is_some_and(take);
         if found {
-            crate::pg::compat::count_scan_row((*scan).rs_rd);
+            crate::pg::compat::count_scan_rows((*scan).rs_rd, 1);
         }
         found
     }

@@ -1,8 +1,8 @@
 //! The node ColumnarScan: reads the columns that a query needs and skips what zone maps rule out.
 //!
-//! The scan itself is the access method's, with a filter; rows come one by one. An operator that works on batches takes
-//! the same filter to a cursor of its own.
+//! The scan itself is the access method's, with a filter. To PostgreSQL's nodes rows are given one by one, to ours in [batches](super::batches).
 
+use super::batches::Batches;
 use super::predicate::{Finder, Predicate};
 use super::zone_filter::{SharedFilter, ZoneFilter};
 use super::{explain, parallel};
@@ -53,6 +53,20 @@ pub fn register() {
     unsafe { RegisterCustomScanMethods(&raw const SCAN_METHODS.0) }
 }
 
+/// The node, if it is a columnar scan that can be asked for batches: not while rows are checked again that come from elsewhere (EvalPlanQual).
+///
+/// # Safety
+/// `node` must have begun.
+pub unsafe fn batch_giver(node: *mut PlanState) -> Option<*mut CustomScanState> {
+    // SAFETY: the caller's promise; the node has the type that its tag says.
+    unsafe {
+        let ours = (*node).type_ == NodeTag::T_CustomScanState
+            && std::ptr::eq((*node.cast::<CustomScanState>()).methods, &raw const EXEC_METHODS.0)
+            && (*(*node).state).es_epq_active.is_null();
+        ours.then_some(node.cast())
+    }
+}
+
 /// Core's part, then ours.
 #[repr(C)]
 struct Node {
@@ -72,6 +86,8 @@ pub struct State {
     pub finished: bool,
     /// Where the result has each column, if it consists of columns and [`Self::predicates`] are all clauses.
     places: Option<Box<[Option<u16>]>>,
+    /// Once a node above has asked for batches.
+    pub batches: Option<Batches>,
 }
 
 /// Our part of a node.
@@ -95,7 +111,8 @@ unsafe extern "C-unwind" fn create(_plan: *mut CustomScan) -> *mut pg_sys::Node 
         (*node).base.methods = &raw const EXEC_METHODS.0;
         custom_scan::set_slot_ops(&raw mut (*node).base, slot::ops());
         let filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(Rc::new([])))));
-        let state = State { predicates: Vec::new(), filter, current: false, finished: false, places: None };
+        let state =
+            State { predicates: Vec::new(), filter, current: false, finished: false, places: None, batches: None };
         (&raw mut (*node).state).write(ContextOwned::bind(state));
         node.cast()
     }
@@ -225,15 +242,26 @@ unsafe extern "C-unwind" fn search(scan: *mut ScanState) -> *mut TupleTableSlot 
         if state.finished {
             return ExecClearTuple(slot);
         }
-        if (*scan).ss_currentScanDesc.is_null() {
+        prepare(node, state);
+        scan::next((*scan).ss_currentScanDesc, is_forward(&*(*scan).ps.state), slot);
+        slot
+    })
+}
+
+/// Begins the scan and evaluates its conditions, if that has not been done.
+///
+/// # Safety
+/// `node` must have begun, and `state` be its state.
+pub unsafe fn prepare(node: *mut CustomScanState, state: &mut State) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*node).ss.ss_currentScanDesc.is_null() {
             begin_scan(node, state);
         }
         if !state.current {
             evaluate(node, state);
         }
-        scan::next((*scan).ss_currentScanDesc, is_forward(&*(*scan).ps.state), slot);
-        slot
-    })
+    }
 }
 
 /// A row that came from elsewhere (EvalPlanQual) has to meet no more than the clauses, which ExecScan checks.
@@ -284,6 +312,9 @@ unsafe extern "C-unwind" fn rescan(node: *mut CustomScanState) {
     unsafe {
         let state = state(node);
         state.current = false;
+        if let Some(batches) = &mut state.batches {
+            batches.restart();
+        }
         if state.finished {
             end_scan(node);
             state.finished = false;

@@ -1,6 +1,7 @@
 //! Paths that scan columnar tables.
 
 use super::estimate::{EVERYTHING, Estimate, estimate, known_conditions};
+use super::expression::kind_of;
 use super::node::{self, Methods};
 use crate::columnar::am;
 use crate::pg::OpenRel;
@@ -20,6 +21,90 @@ static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
 const DECODING_COST: f64 = 0.5;
 /// Reaching a few rows by an index costs less than this.
 const CHEAP: f64 = 20.0;
+
+/// Looking at a row of a batch, in units of `cpu_tuple_cost`.
+const BATCH_ROW_COST: f64 = 0.02;
+
+/// The path of a columnar scan: core's part, then ours.
+#[repr(C)]
+struct ScanPath {
+    base: CustomPath,
+    /// Total cost if the rows are asked for in batches.
+    batch_cost: Cost,
+    /// The rows can be asked for in batches.
+    batches: bool,
+}
+
+/// Our path below projections that it does itself, if it is one; owns nothing and raises nothing.
+///
+/// # Safety
+/// `path` must be a path.
+unsafe fn scan_path(path: *mut Path) -> Option<*mut ScanPath> {
+    // SAFETY: the caller's promise; each path has the type that its tag says.
+    unsafe {
+        let below = match (*path).type_ {
+            NodeTag::T_ProjectionPath => (*path.cast::<ProjectionPath>()).subpath,
+            _ => path,
+        };
+        let ours = (*below).type_ == NodeTag::T_CustomPath
+            && std::ptr::eq((*below.cast::<CustomPath>()).methods, &raw const PATH_METHODS.0);
+        ours.then_some(below.cast())
+    }
+}
+
+/// Whether some path of a relation is a columnar scan. Not guarded: every query that groups asks.
+///
+/// # Safety
+/// `rel` must be a relation of the planner's.
+pub unsafe fn reads_columnar(rel: *mut RelOptInfo) -> bool {
+    // SAFETY: the caller's promise; the list's elements are paths.
+    unsafe {
+        let list = (*rel).pathlist;
+        !list.is_null()
+            && (0..(*list).length as usize)
+                .any(|index| scan_path((*(*list).elements.add(index)).ptr_value.cast()).is_some())
+    }
+}
+
+/// The path among those of a relation that gives batches.
+///
+/// # Safety
+/// `paths` must be a list of paths.
+pub unsafe fn batch_source(paths: *mut List) -> Option<*mut Path> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        pointers::<Path>(paths).into_iter().find(|path| {
+            (**path).param_info.is_null()
+                && scan_path(*path).is_some_and(|scan| (*scan).batches)
+                && can_project((*(**path).pathtarget).exprs)
+        })
+    }
+}
+
+/// What a path of [`batch_source`] costs if its rows are asked for in batches.
+///
+/// # Safety
+/// `path` must come from [`batch_source`].
+pub unsafe fn batch_cost(path: *mut Path) -> Cost {
+    // SAFETY: the caller's promise.
+    unsafe { scan_path(path).map_or((*path).total_cost, |scan| (*scan).batch_cost) }
+}
+
+/// Whether expressions can be evaluated for batches.
+///
+/// # Safety
+/// `expressions` must be a list of expressions of one relation.
+unsafe fn can_project(expressions: *mut List) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let flags = (PVC_RECURSE_AGGREGATES | PVC_RECURSE_PLACEHOLDERS | PVC_RECURSE_WINDOWFUNCS) as i32;
+        !contain_volatile_functions(expressions.cast())
+            && !contain_subplans(expressions.cast())
+            && !expression_returns_set(expressions.cast())
+            && pointers::<Var>(pull_var_clause(expressions.cast(), flags)).iter().all(|var| (**var).varattno > 0)
+            && pointers::<Node>(expressions).iter().all(|expression| kind_of(exprType(*expression)).is_some())
+    }
+}
 
 /// Puts columnar scans in the place of sequential scans. Does nothing for relations that are not columnar tables.
 ///
@@ -148,15 +233,21 @@ unsafe fn path(
         let model = create_seqscan_path(root, rel, outer, workers);
         let mut page_cost = 0.0;
         get_tablespace_page_costs((*rel).reltablespace, std::ptr::null_mut(), &mut page_cost);
-        let path = palloc0(size_of::<CustomPath>()).cast::<CustomPath>();
+        let found = palloc0(size_of::<ScanPath>()).cast::<ScanPath>();
+        let path = &raw mut (*found).base;
         (*path).path = *model;
         (*path).path.type_ = NodeTag::T_CustomPath;
         (*path).path.pathtype = NodeTag::T_CustomScan;
         let reading = page_cost * f64::from((*rel).pages);
         let computing = (*model).total_cost - (*model).startup_cost - reading;
-        (*path).path.total_cost = (*model).startup_cost
-            + reading * estimate.columns * estimate.vectors
-            + computing.max(0.0) * estimate.rows((*rel).tuples);
+        let read = (*model).startup_cost + reading * estimate.columns * estimate.vectors;
+        let rows = estimate.rows((*rel).tuples);
+        (*path).path.total_cost = read + computing.max(0.0) * rows;
+        let clauses = extract_actual_clauses((*rel).baserestrictinfo, false);
+        let work = 1.0 + f64::from(list_length(clauses));
+        let share = if (*rel).rows > 0.0 { ((*model).rows / (*rel).rows).min(1.0) } else { 1.0 };
+        (*found).batch_cost = read + rows * (*rel).tuples * share * work * BATCH_ROW_COST * cpu_tuple_cost;
+        (*found).batches = can_project(clauses);
         (*path).flags = CUSTOMPATH_SUPPORT_PROJECTION | CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
         (*path).methods = &raw const PATH_METHODS.0;
         path.cast()

@@ -6,7 +6,7 @@ use crate::columnar::encoding::{ColumnType, Order, Physical, Test, Zone, equalit
 use crate::pg::compat::pointers;
 use crate::pg::error::OrochiError;
 use crate::pg::values;
-use pgrx::pg_sys::*;
+use pgrx::pg_sys::{self, *};
 use std::ffi::c_void;
 use std::result::Result;
 
@@ -27,6 +27,8 @@ enum Kind {
     Fixed(Test),
     /// A comparison by a btree strategy.
     Compare(i32, Operand),
+    /// A comparison of a date with a timestamp.
+    CompareDay(i32, Operand),
     /// Equality with some element of an array.
     AnyOf(Operand),
 }
@@ -148,7 +150,8 @@ impl Finder {
             };
             let (strategy, type_oid) = strategy(&column, operator, (*expression).inputcollid)?;
             let operand = self.operand(other, type_oid)?;
-            Some((column, Kind::Compare(strategy, operand)))
+            let kind = if is_day(&column, type_oid) { Kind::CompareDay } else { Kind::Compare };
+            Some((column, kind(strategy, operand)))
         }
     }
 
@@ -160,7 +163,8 @@ impl Finder {
             let &[left, right] = pointers::<Node>((*expression).args).as_slice() else { return None };
             let column = self.column(left)?;
             let (strategy, type_oid) = strategy(&column, (*expression).opno, (*expression).inputcollid)?;
-            if !(*expression).useOr || strategy != BTEqualStrategyNumber as i32 {
+            let equality = (*expression).useOr && strategy == BTEqualStrategyNumber as i32;
+            if !equality || is_day(&column, type_oid) {
                 return None;
             }
             let operand = self.operand(right, type_oid)?;
@@ -223,7 +227,9 @@ unsafe fn strategy(column: &Column, operator: Oid, collation: Oid) -> Option<(i3
         }
         let (mut strategy, mut left, mut right) = (0, InvalidOid, InvalidOid);
         get_op_opfamily_properties(operator, family, false, &mut strategy, &mut left, &mut right);
-        let fits = left == column.type_oid && comparable(left, right) && fits_collation(strategy, collation);
+        let fits = left == column.type_oid
+            && (comparable(left, right) || is_day(column, right))
+            && fits_collation(strategy, collation);
         fits.then_some((strategy, right))
     }
 }
@@ -239,6 +245,30 @@ unsafe fn fits_collation(strategy: i32, collation: Oid) -> bool {
             || crate::pg::compat::collation_is_c(collation)
             || (strategy == BTEqualStrategyNumber as i32 && get_collation_isdeterministic(collation))
     }
+}
+
+/// Whether a column of dates is compared with timestamps.
+fn is_day(column: &Column, operand: Oid) -> bool {
+    column.type_oid == DATEOID && operand == TIMESTAMPOID
+}
+
+/// What a date must be for its comparison with a timestamp to be true.
+fn compare_day(strategy: i32, timestamp: i64) -> Test {
+    const DAY: i64 = 86_400_000_000;
+    let (day, later) = match timestamp {
+        // Both types have the infinities at the ends of their integers.
+        i64::MIN => (i32::MIN, false),
+        i64::MAX => (i32::MAX, false),
+        finite => (i32::try_from(finite.div_euclid(DAY)).unwrap_or(i32::MAX), finite.rem_euclid(DAY) > 0),
+    };
+    // A timestamp after midnight lies between its day and the next.
+    let strategy = match strategy as u32 {
+        pg_sys::BTEqualStrategyNumber if later => return Test::Never,
+        pg_sys::BTLessStrategyNumber if later => BTLessEqualStrategyNumber as i32,
+        pg_sys::BTGreaterEqualStrategyNumber if later => BTGreaterStrategyNumber as i32,
+        _ => strategy,
+    };
+    compare(strategy, Order::Signed, order_keys(Order::Signed, Physical::Fixed { len: 4 }, &day.to_le_bytes()))
 }
 
 /// Whether values of both types have keys that compare. Timestamps and dates, for one, count in different units.
@@ -267,6 +297,10 @@ impl Predicate {
                         }
                         compare(*strategy, self.order, operand.keys(value))
                     }
+                    None => Test::Never,
+                },
+                Kind::CompareDay(strategy, operand) => match operand.evaluate(context) {
+                    Some(value) => compare_day(*strategy, value.value() as i64),
                     None => Test::Never,
                 },
                 Kind::AnyOf(operand) => match operand.evaluate(context) {
@@ -411,6 +445,26 @@ mod tests {
         assert_eq!(test(BTLessStrategyNumber, Order::Signed, 9), Test::Between(0, 8));
         assert_eq!(test(BTGreaterStrategyNumber, Order::Signed, 9), Test::Between(10, u64::MAX));
         assert_eq!(test(BTEqualStrategyNumber, Order::Signed, 9), Test::Between(9, 9));
+    }
+
+    #[test]
+    fn days_end_where_the_next_begin() {
+        let key =
+            |day: i32| order_keys(Order::Signed, Physical::Fixed { len: 4 }, &day.to_le_bytes()).map(|zone| zone.min);
+        let test = |strategy: u32, timestamp: i64| match compare_day(strategy as i32, timestamp) {
+            Test::Between(low, high) => (Some(low).filter(|low| *low > 0), Some(high).filter(|high| *high < u64::MAX)),
+            other => panic!("{other:?}"),
+        };
+        let noon = 86_400_000_000 * 5 / 2;
+        assert_eq!(test(BTLessStrategyNumber, noon), (None, key(2)));
+        assert_eq!(test(BTLessStrategyNumber, noon * 2), (None, key(4)));
+        assert_eq!(test(BTLessEqualStrategyNumber, -noon), (None, key(-3)));
+        assert_eq!(test(BTGreaterEqualStrategyNumber, noon), (key(3), None));
+        assert_eq!(test(BTGreaterStrategyNumber, noon * 2), (key(6), None));
+        assert_eq!(test(BTEqualStrategyNumber, noon * 2), (key(5), key(5)));
+        assert_eq!(compare_day(BTEqualStrategyNumber as i32, noon), Test::Never);
+        assert_eq!(test(BTLessStrategyNumber, i64::MAX), (None, key(i32::MAX - 1)));
+        assert_eq!(test(BTGreaterStrategyNumber, i64::MIN), (key(i32::MIN + 1), None));
     }
 
     #[test]

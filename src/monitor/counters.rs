@@ -46,6 +46,8 @@ counters! {
     WriteDelayMilliseconds => "write_delay_milliseconds_total", "Milliseconds for which statements were delayed.";
     CopyWorkersStarted => "copy_workers_started_total", "Parallel workers that COPY has started.";
     Merges => "merges_total", "Merges of stripes into new ones.";
+    VectorAggregations => "vector_aggregations_total", "Aggregations of batches that were run, each worker's own included.";
+    AggregateSpillBytes => "aggregate_spill_bytes_total", "Bytes that aggregations of batches have written to temporary files.";
     Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }
 

@@ -35,6 +35,9 @@ pub enum OrochiError {
     /// Memory that was asked for could not be had.
     #[error("out of memory")]
     OutOfMemory { detail: String },
+    /// A sum of floats that are finite is not. The words are PostgreSQL's.
+    #[error("value out of range: overflow")]
+    FloatOverflow,
     /// The machinery met a state that it should never meet.
     #[error("{0}")]
     Internal(String),
@@ -52,6 +55,7 @@ impl OrochiError {
             Self::InvalidOption { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::WrongObject { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Self::OutOfMemory { .. } => ERRCODE_OUT_OF_MEMORY,
+            Self::FloatOverflow => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
             Self::Internal(_) => ERRCODE_INTERNAL_ERROR,
         }
     }

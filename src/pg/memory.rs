@@ -26,9 +26,8 @@ impl<T> Clone for ContextOwned<T> {
 impl<T> Copy for ContextOwned<T> {}
 
 impl<T> ContextOwned<T> {
-    /// Binds a value to the current memory context.
-    pub fn bind(value: T) -> Self {
-        let raw = Box::into_raw(Box::new(Bound { callback: Default::default(), value: Some(value) }));
+    fn bind_option(value: Option<T>) -> Self {
+        let raw = Box::into_raw(Box::new(Bound { callback: Default::default(), value }));
         // SAFETY: the Bound lives until its callback runs.
         unsafe {
             (*raw).callback.func = Some(drop_bound::<T>);
@@ -36,6 +35,25 @@ impl<T> ContextOwned<T> {
             pg_sys::MemoryContextRegisterResetCallback(pg_sys::CurrentMemoryContext, &mut (*raw).callback);
         }
         Self(raw)
+    }
+
+    /// Binds the place for a value to the current memory context.
+    pub fn bind_nothing() -> Self {
+        Self::bind_option(None)
+    }
+
+    /// Binds a value to the current memory context.
+    pub fn bind(value: T) -> Self {
+        Self::bind_option(Some(value))
+    }
+
+    /// Puts a value there.
+    ///
+    /// # Safety
+    /// As for [`Self::get`].
+    pub unsafe fn set(self, value: T) {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.0).value = Some(value) }
     }
 
     /// The value, unless it was taken.

@@ -26,6 +26,7 @@ pub mod snapshot;
 pub mod sort;
 pub mod statistic;
 pub mod subtransaction;
+pub mod temp_file;
 pub mod tuple;
 pub mod unguarded;
 pub mod values;

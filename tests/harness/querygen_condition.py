@@ -60,7 +60,7 @@ def normal(expr, sql=None):
     """The expression with one text for all equal values: which of them stands for a group or is the least is not determined."""
     sql = sql or expr.sql
     return {"numeric": f"trim_scale({sql})", "float": f"({sql} + '0'::{expr.type})", "interval": f"justify_interval({sql})",
-            "caseless": f"lower({sql})", "text": f"{sql}::text" if expr.type.startswith("char") else sql}.get(expr.family, sql)
+            "caseless": f"lower({sql})", "text": f"{sql}::text"}.get(expr.family, sql)
 
 
 def plain(sql):

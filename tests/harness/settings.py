@@ -1,5 +1,6 @@
 """What the environment decides: servers under test, access method, size, seed."""
 
+import functools
 import os
 import random
 
@@ -22,6 +23,8 @@ RUN_USER = os.environ.get("OROCHI_RUN_USER", "postgres")
 RUN_DIR = os.environ.get("OROCHI_RUN_DIR") or None
 
 
+# Once: pytest makes fixtures anew for parameters that are other objects, though they are equal.
+@functools.cache
 def pg_configs():
     """Paths of the pg_config programs whose servers are tested."""
     return os.environ.get("OROCHI_PG_CONFIGS", "/usr/lib/postgresql/15/bin/pg_config").split()

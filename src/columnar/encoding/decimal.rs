@@ -104,7 +104,7 @@ pub(super) fn approximate(varlena: &[u8]) -> Option<f64> {
 
 /// What decides whether two numerics, with their variable-length headers, are equal: sign or kind, weight, and digits without zeros at
 /// either end.
-pub(super) fn canonical(varlena: &[u8]) -> Option<(u8, i16, &[u8])> {
+pub fn canonical(varlena: &[u8]) -> Option<(u8, i16, &[u8])> {
     let (negative, mut weight, digits) = match Parts::of(varlena)? {
         Parts::NaN => return Some((2, 0, &[])),
         Parts::Infinite { negative } => return Some((3 + u8::from(negative), 0, &[])),
@@ -129,6 +129,9 @@ pub(super) fn canonical(varlena: &[u8]) -> Option<(u8, i16, &[u8])> {
 pub(super) const APPROXIMATION_STEPS: u64 = 1 << 16;
 
 impl Decimal {
+    /// Bytes of the longest numeric that [`Self::render`] writes.
+    pub const MAX_LEN: usize = MAX_RENDERED;
+
     /// Reads a numeric with its variable-length header; `None` if it is none that [`Decimal::render`] would write.
     #[inline]
     pub fn parse(varlena: &[u8]) -> Option<Decimal> {

@@ -25,7 +25,6 @@ pub struct Decoder {
     integers: Vec<i64>,
     scratch: IntegerScratch,
     codes: Vec<i64>,
-    entries: Vec<u32>,
     /// Made when the first text with symbols comes.
     fsst: Option<Box<FsstDecoder>>,
 }
@@ -42,7 +41,7 @@ struct Job<'a> {
 impl Decoder {
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        let lists = (self.integers.capacity() + self.codes.capacity()) * 8 + self.entries.capacity() * 4;
+        let lists = (self.integers.capacity() + self.codes.capacity()) * 8;
         let fsst = self.fsst.as_ref().map_or(0, |fsst| fsst.memory());
         self.payload.capacity() + lists + self.scratch.memory() + fsst
     }
@@ -76,6 +75,8 @@ impl Decoder {
         vector.null_count = usize::from(entry.null_count);
         vector.base = 0;
         vector.starts.clear();
+        vector.codes.clear();
+        vector.entries.clear();
         let mut payload = std::mem::take(&mut self.payload);
         let result = self.fill(&mut vector, entry, bytes, max_raw, &mut payload);
         self.payload = payload;
@@ -187,19 +188,20 @@ impl Decoder {
             return fixed_entries(&self.codes, entries, len, count, vector);
         }
         vector.data.prepare(entries.len())?.copy_from_slice(entries);
-        self.entries.clear();
-        reserve(&mut self.entries, count)?;
+        reserve(&mut vector.entries, count)?;
         let mut end = 0;
         for _ in 0..count {
             let range = next_value(job.physical, entries, end).ok_or_else(ill_formed)?;
-            self.entries.push(range.start as u32);
+            vector.entries.push(range.start as u32);
             end = range.end;
         }
         if end != entries.len() {
             return Err(EncodingError::inconsistent(WHAT, "it has bytes that belong to no value"));
         }
         reserve(&mut vector.starts, job.rows)?;
-        let starts = &self.entries;
+        reserve(&mut vector.codes, job.rows)?;
+        vector.codes.extend(self.codes.iter().map(|code| *code as u16));
+        let starts = &vector.entries;
         vector.starts.extend(self.codes.iter().map(|code| starts.get(*code as usize).copied().unwrap_or(0)));
         Ok(())
     }

@@ -54,6 +54,7 @@ mod tests;
 
 pub use aligned::AlignedBuf;
 pub use bloom::{equality_hash, has_equality_hash};
+pub use decimal::{Decimal, canonical as canonical_numeric};
 pub use decode::Decoder;
 pub use delete_bitmap::DeleteBitmap;
 pub use directory::{ColumnDirectory, Encoding, VectorEntry};
@@ -70,9 +71,8 @@ pub use statistics::{ColumnStatistics, MAX_VECTORS_WITHOUT};
 pub use types::{
     ColumnType, Compression, Limits, MAX_SHORT_CONTENT, MAX_VECTOR_BYTES, MAX_VECTOR_ROWS, Order, Physical, Value,
 };
-#[cfg(test)]
-pub use vector::Nulls;
-pub use vector::Vector;
+pub use values::{value_at, varlena_content};
+pub use vector::{Nulls, Vector};
 pub use writer::{Finished, StripeSummary, StripeWriter};
 pub use zone::{Zone, order_keys};
 

@@ -69,6 +69,56 @@ impl Selection {
         Selection { words: std::array::from_fn(word) }
     }
 
+    /// No rows.
+    pub const fn none() -> Self {
+        Selection { words: [0; WORDS] }
+    }
+
+    /// The rows whose bits are set, the first in the lowest bit of the first word.
+    pub fn from_words(words: [u64; WORDS]) -> Self {
+        Selection { words }
+    }
+
+    /// The rows whose bits are set in bytes, the first in the lowest bit of the first one.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut set = Self::none();
+        for (word, bytes) in set.words.iter_mut().zip(bytes.chunks(8)) {
+            let mut whole = [0; 8];
+            whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            *word = u64::from_le_bytes(whole);
+        }
+        set
+    }
+
+    /// The rows that are in both.
+    pub fn and(&self, other: &Self) -> Self {
+        Selection { words: std::array::from_fn(|index| self.words[index] & other.words[index]) }
+    }
+
+    /// The rows that are in this one only.
+    pub fn and_not(&self, other: &Self) -> Self {
+        Selection { words: std::array::from_fn(|index| self.words[index] & !other.words[index]) }
+    }
+
+    /// The rows that are in either.
+    pub fn or(&self, other: &Self) -> Self {
+        Selection { words: std::array::from_fn(|index| self.words[index] | other.words[index]) }
+    }
+
+    /// Whether there are no rows.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().fold(0, |all, word| all | word) == 0
+    }
+
+    /// Puts a row in.
+    #[inline]
+    pub fn insert(&mut self, row: usize) {
+        if let Some(word) = self.words.get_mut(row / 64) {
+            *word |= 1 << (row % 64);
+        }
+    }
+
     /// Takes a row out.
     #[inline]
     pub fn remove(&mut self, row: usize) {
@@ -78,7 +128,7 @@ impl Selection {
     }
 
     /// Whether a row is in the set.
-    #[cfg(test)]
+    #[inline]
     pub fn contains(&self, row: usize) -> bool {
         self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }

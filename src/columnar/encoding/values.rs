@@ -16,9 +16,19 @@ pub(super) fn varlena_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// The value at the front of the bytes, with its header or NUL byte.
+#[inline]
+pub fn value_at(physical: Physical, bytes: &[u8]) -> Option<&[u8]> {
+    match physical {
+        Physical::Fixed { len } => bytes.get(..usize::from(len)),
+        Physical::Varlena { .. } => bytes.get(..varlena_len(bytes)?),
+        Physical::CString => bytes.split_inclusive(|byte| *byte == 0).next(),
+    }
+}
+
 /// What follows the header of a variable-length value that PostgreSQL has not compressed.
 #[inline]
-pub(super) fn varlena_content(value: &[u8]) -> Option<&[u8]> {
+pub fn varlena_content(value: &[u8]) -> Option<&[u8]> {
     match *value.first()? {
         0x01 => None,
         short if short & 1 == 1 => value.get(1..usize::from(short >> 1)),

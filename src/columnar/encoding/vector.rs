@@ -4,7 +4,7 @@ use super::bytes::{align_up, reserve};
 use super::decimal::{Decimal, MAX_RENDERED};
 use super::selection::Selection;
 use super::types::{Physical, stride};
-use super::values::varlena_len;
+use super::values::value_at;
 use super::zone::is_set;
 use super::{AlignedBuf, Result};
 
@@ -44,6 +44,10 @@ pub struct Vector {
     pub(super) base: usize,
     /// Where values of variable length begin; several rows may share a value. Unused for fixed lengths and for NULLs.
     pub(super) starts: Vec<u32>,
+    /// Which of the entries each row has, if the values are those of a dictionary.
+    pub(super) codes: Vec<u16>,
+    /// Where these entries begin.
+    pub(super) entries: Vec<u32>,
     /// What numerics are made of, which [`Vector::finish`] does.
     pub(super) decimals: Option<Box<Decimals>>,
 }
@@ -58,6 +62,8 @@ impl Default for Vector {
             data: AlignedBuf::new(),
             base: 0,
             starts: Vec::new(),
+            codes: Vec::new(),
+            entries: Vec::new(),
             decimals: None,
         }
     }
@@ -66,7 +72,6 @@ impl Default for Vector {
 impl Vector {
     /// Rows, NULLs included.
     #[inline]
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.rows
     }
@@ -104,12 +109,7 @@ impl Vector {
     /// variable-length one at a multiple of its alignment unless its header is short.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        let tail = self.tail(index)?;
-        match self.physical {
-            Physical::Fixed { len } => tail.get(..usize::from(len)),
-            Physical::Varlena { .. } => tail.get(..varlena_len(tail)?),
-            Physical::CString => tail.split_inclusive(|byte| *byte == 0).next(),
-        }
+        value_at(self.physical, self.tail(index)?)
     }
 
     /// The data from value `index` on; `None` if it is NULL or does not exist.
@@ -150,6 +150,37 @@ impl Vector {
         }
     }
 
+    /// How the values lie in memory.
+    pub fn physical(&self) -> Physical {
+        self.physical
+    }
+
+    /// Where the first value of a fixed length lies in the data.
+    pub fn base(&self) -> usize {
+        self.base
+    }
+
+    /// The data in which values of variable length begin at [`Vector::starts`].
+    pub fn data(&self) -> &[u8] {
+        self.data.as_slice()
+    }
+
+    /// Where values of variable length begin in the data, for each row; that of a NULL is unspecified. Empty if all are NULL.
+    pub fn starts(&self) -> &[u32] {
+        &self.starts
+    }
+
+    /// Which entry of the vector's dictionary each row has, and where the entries begin in the data. Only for values of variable length.
+    pub fn dictionary(&self) -> Option<(&[u16], &[u32])> {
+        (!self.codes.is_empty()).then_some((&self.codes, &self.entries))
+    }
+
+    /// Numerics as integers with so many decimal places: each is one of the integers times the unit.
+    pub fn decimals(&self) -> Option<(&[i64], u8, i64)> {
+        let decimals = self.decimals.as_ref().filter(|_| self.null_count < self.rows)?;
+        Some((&decimals.integers, decimals.scale, decimals.unit))
+    }
+
     /// Makes the values of some rows ready to be used. Until then [`Vector::get`] and its kin must not be asked for rows of a vector that was
     /// decoded for [`Vector::narrow`].
     pub fn finish(&mut self, rows: &Selection) -> Result<()> {
@@ -165,7 +196,8 @@ impl Vector {
             .decimals
             .as_ref()
             .map_or(0, |decimals| decimals.integers.capacity() * 8 + decimals.rendered.capacity() * 4);
-        self.data.capacity() + self.starts.capacity() * 4 + self.nulls.capacity() + decimals
+        let codes = self.codes.capacity() * 2 + self.entries.capacity() * 4;
+        self.data.capacity() + self.starts.capacity() * 4 + codes + self.nulls.capacity() + decimals
     }
 }
 

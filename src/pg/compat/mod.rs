@@ -246,21 +246,21 @@ pub unsafe fn count_scan(relation: pg_sys::Relation) {
     }
 }
 
-/// Counts a row that a sequential scan returned.
+/// Counts rows that a sequential scan returned.
 ///
 /// # Safety
 /// `relation` must be open.
-pub unsafe fn count_scan_row(relation: pg_sys::Relation) {
+pub unsafe fn count_scan_rows(relation: pg_sys::Relation, rows: i64) {
     // SAFETY: the caller's promise.
     unsafe {
         if let Some(info) = access_counts(relation).as_mut() {
             #[cfg(feature = "pg15")]
             {
-                info.t_counts.t_tuples_returned += 1;
+                info.t_counts.t_tuples_returned += rows;
             }
             #[cfg(not(feature = "pg15"))]
             {
-                info.counts.tuples_returned += 1;
+                info.counts.tuples_returned += rows;
             }
         }
     }
@@ -425,6 +425,20 @@ pub fn indexed_columns(table: super::Rel) -> Vec<pg_sys::AttrNumber> {
         pg_sys::bms_free(bitmap);
     }
     columns
+}
+
+/// The clauses that a query groups by, without those that the planner found to be needless.
+///
+/// # Safety
+/// `root` must be the planner's.
+pub unsafe fn group_clauses(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return (*(*root).parse).groupClause;
+        #[cfg(not(feature = "pg15"))]
+        return (*root).processed_groupClause;
+    }
 }
 
 /// The pointers of a list of nodes.
