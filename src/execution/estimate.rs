@@ -25,10 +25,13 @@ pub struct Estimate {
     pub vector_count: f64,
     /// Rows of all stripes.
     pub stripe_rows: f64,
+    /// Bytes of a vector over all columns, as they are stored.
+    pub vector_bytes: f64,
 }
 
 /// Reads everything, of a table without stripes.
-pub const EVERYTHING: Estimate = Estimate { columns: 1.0, vectors: 1.0, vector_count: 0.0, stripe_rows: 0.0 };
+pub const EVERYTHING: Estimate =
+    Estimate { columns: 1.0, vectors: 1.0, vector_count: 0.0, stripe_rows: 0.0, vector_bytes: 0.0 };
 
 impl Estimate {
     /// Share of `rows` that a scan looks at: those of vectors that are read, and those of the row store.
@@ -71,6 +74,7 @@ pub fn estimate(table: Rel, wanted: &[bool], conditions: &[Condition]) -> Result
         vectors: (sum.passing as f64 / sum.vectors as f64).max(least),
         vector_count,
         stripe_rows,
+        vector_bytes: sum.bytes as f64 / sum.vectors as f64,
     })
 }
 
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn rows_outside_stripes_are_read() {
-        let estimate = Estimate { columns: 0.5, vectors: 0.1, vector_count: 100.0, stripe_rows: 50_000.0 };
+        let estimate =
+            Estimate { columns: 0.5, vectors: 0.1, vector_count: 100.0, stripe_rows: 50_000.0, vector_bytes: 0.0 };
         assert!((estimate.rows(100_000.0) - 0.55).abs() < 1e-9);
         assert!((estimate.rows(50_000.0) - 0.1).abs() < 1e-9);
         assert!((EVERYTHING.rows(7.0) - 1.0).abs() < 1e-9);

@@ -19,6 +19,8 @@ static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
 
 /// Decoding a vector of one column, in units of `seq_page_cost`.
 const DECODING_COST: f64 = 0.5;
+/// Decoding a kilobyte of any column's vectors, likewise: they are unpacked, and numerics made of their integers.
+const KILOBYTE_COST: f64 = 2.0;
 /// Reaching a few rows by an index costs less than this.
 const CHEAP: f64 = 20.0;
 
@@ -130,9 +132,8 @@ pub unsafe fn set_rel_pathlist(root: *mut PlannerInfo, rel: *mut RelOptInfo, ind
             estimate(table.rel(), &wanted, &conditions).or_raise()
         };
         list_free(clauses);
-        let columns = wanted.iter().filter(|wanted| **wanted).count();
-        add_decoding((*rel).pathlist, rel, &found, columns);
-        add_decoding((*rel).partial_pathlist, rel, &found, columns);
+        add_decoding((*rel).pathlist, rel, &found, wanted.len());
+        add_decoding((*rel).partial_pathlist, rel, &found, wanted.len());
         replace_paths(root, rel, &found);
     }
 }
@@ -167,8 +168,8 @@ unsafe fn has_cheap_path(rel: *mut RelOptInfo) -> bool {
     }
 }
 
-/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie. Core takes each row to cost no more than
-/// its page.
+/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie, of all columns, for those scans do not know which
+/// are wanted. Core takes each row to cost no more than its page.
 ///
 /// # Safety
 /// `list` must be a list of the relation's paths.
@@ -184,7 +185,8 @@ unsafe fn add_decoding(list: *mut List, rel: *mut RelOptInfo, estimate: &Estimat
                 _ => continue,
             };
             let in_stripes = fetched.max(1.0) * estimate.stripe_share((*rel).tuples);
-            (*path).total_cost += estimate.touched(in_stripes) * columns as f64 * DECODING_COST;
+            let vector = columns as f64 * DECODING_COST + estimate.vector_bytes / 1024.0 * KILOBYTE_COST;
+            (*path).total_cost += estimate.touched(in_stripes) * vector;
         }
     }
 }
