@@ -245,8 +245,9 @@ unsafe extern "C-unwind" fn create_upper_paths(
         if let Some(previous) = PREVIOUS.get().and_then(|p| p.create_upper_paths) {
             previous(root, stage, input, output, extra);
         }
-        if stage == UpperRelationKind::UPPERREL_GROUP_AGG && execution::planning::reads_columnar(input) {
-            plan_aggregation(root, input, output, extra.cast());
+        let ours = matches!(stage, UpperRelationKind::UPPERREL_GROUP_AGG | UpperRelationKind::UPPERREL_DISTINCT);
+        if ours && execution::planning::reads_columnar(input) {
+            plan_aggregation(root, stage, input, output, extra.cast());
         }
     }
 }
@@ -256,12 +257,19 @@ unsafe extern "C-unwind" fn create_upper_paths(
 #[pg_guard]
 unsafe extern "C-unwind" fn plan_aggregation(
     root: *mut PlannerInfo,
+    stage: UpperRelationKind::Type,
     input: *mut RelOptInfo,
     output: *mut RelOptInfo,
     extra: *mut GroupPathExtraData,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { execution::vector_aggregate::planning::add_paths(root, input, output, extra) }
+    unsafe {
+        if stage == UpperRelationKind::UPPERREL_DISTINCT {
+            execution::vector_aggregate::planning::add_distinct_paths(root, input, output);
+        } else {
+            execution::vector_aggregate::planning::add_paths(root, input, output, extra);
+        }
+    }
 }
 
 unsafe extern "C-unwind" fn get_relation_stats(

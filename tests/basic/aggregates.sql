@@ -21,6 +21,12 @@ SELECT bool_and(b) FILTER (WHERE b), bool_or(b) FILTER (WHERE NOT b), count(*) F
 SELECT count(*), sum(i4), avg(n), min(t), max(f8), bool_and(b), stddev(f8) FROM a WHERE id < 0;
 SELECT i2, count(*) FROM a WHERE id < 0 GROUP BY i2;
 SELECT count(*) FROM a WHERE id < 0 HAVING count(*) > 0;
+SELECT count(*) FROM a WHERE i2 = 100 GROUP BY i2;
+SELECT count(*) FROM a WHERE i2 = 1 GROUP BY i2;
+SELECT count(*) FROM a WHERE i2 = 100 AND b GROUP BY i2, b, 'x'::text;
+SELECT sum(i4) FROM a WHERE i2 = 100 GROUP BY i2 + 1;
+SELECT DISTINCT 1 FROM a;
+SELECT DISTINCT 1 FROM a WHERE id < 0;
 -- Keys of each type, NULLs among them.
 SELECT i2, count(*), sum(n) FROM a GROUP BY i2 ORDER BY i2;
 SELECT t, count(*), sum(i4), avg(n) FROM a GROUP BY t ORDER BY t;
@@ -96,6 +102,14 @@ SELECT x.i2, x.k, y.k FROM (SELECT i2, count(*) AS k FROM a GROUP BY i2) x JOIN 
 SELECT i2, count(*), rank() OVER (ORDER BY count(*) DESC, i2) FROM a GROUP BY i2 ORDER BY 3, 1;
 SELECT 'x', sum(i4) FROM a UNION ALL SELECT c, count(*) FROM a GROUP BY c ORDER BY 1, 2;
 SELECT c, b, count(*) FROM a GROUP BY ROLLUP (c, b) ORDER BY 1, 2, 3;
+SELECT count(DISTINCT i2), sum(DISTINCT i2), count(DISTINCT t), count(DISTINCT n), avg(DISTINCT i4), min(DISTINCT t), count(DISTINCT c), count(DISTINCT b) FROM a;
+SELECT c, count(DISTINCT i2), sum(DISTINCT i2), count(DISTINCT t), count(*), count(DISTINCT f8) FILTER (WHERE b) FROM a GROUP BY c ORDER BY c;
+SELECT count(DISTINCT u), count(DISTINCT d), count(DISTINCT m), trim_scale(sum(DISTINCT m) FILTER (WHERE m < 1e30)) FROM a;
+SELECT count(DISTINCT i2) FROM a WHERE id < 0;
+SELECT DISTINCT i2, b FROM a ORDER BY i2, b;
+SELECT DISTINCT t, upper(v) FROM a ORDER BY 1, 2;
+SELECT count(*) FROM (SELECT DISTINCT n, d FROM a) s;
+SELECT DISTINCT ON (c) c, id FROM a ORDER BY c, id;
 SELECT count(DISTINCT i2), sum(DISTINCT i2), string_agg(DISTINCT c, ',' ORDER BY c) FROM a;
 WITH g AS MATERIALIZED (SELECT t, sum(n) AS s FROM a GROUP BY t) SELECT max(s), min(s), count(*) FROM g;
 -- Columns added later, dropped columns, changed types.
@@ -112,4 +126,7 @@ INSERT INTO many SELECT g % 9973, 'some text that takes room ' || g % 4999, g % 
 SELECT count(*), sum(k), sum(s), sum(c) FROM (SELECT k, sum(n) AS s, count(*) AS c FROM many GROUP BY k) x;
 SELECT count(*), max(t), sum(s), min(least), sum(c) FROM (SELECT t, k, sum(n) AS s, min(f) AS least, count(*) AS c FROM many GROUP BY t, k) x;
 SELECT count(*), sum(a), max(b) FROM (SELECT n, avg(f) AS a, max(t) AS b FROM many GROUP BY n) x;
+SELECT count(DISTINCT t), count(DISTINCT k), sum(DISTINCT k) FROM many;
+SELECT count(*), sum(c), sum(s) FROM (SELECT k % 100 AS g, count(DISTINCT t) AS c, sum(DISTINCT k) AS s FROM many GROUP BY 1) x;
+SELECT count(*), sum(k) FROM (SELECT DISTINCT t, k FROM many) x;
 SELECT k, count(*), avg(n), stddev(f) IS NOT NULL FROM many GROUP BY k ORDER BY k LIMIT 5;

@@ -51,7 +51,11 @@ impl Compiler {
     /// each node has the type that its tag says.
     pub unsafe fn add(&mut self, expression: *mut pg_sys::Node) -> Result<Root, OrochiError> {
         // SAFETY: the caller's promise.
-        unsafe { self.node(expression).map(Root) }
+        unsafe {
+            // PostgreSQL checks here whether the user may call the functions.
+            pg_sys::ExecInitExpr(expression.cast(), self.parent);
+            self.node(expression).map(Root)
+        }
     }
 
     unsafe fn node(&mut self, expression: *mut pg_sys::Node) -> Result<usize, OrochiError> {

@@ -19,9 +19,7 @@ const NORMAL: u8 = b'n';
 pub unsafe fn function_of(call: &Aggref) -> Result<Function, &'static str> {
     // SAFETY: the caller's promise.
     unsafe {
-        if !call.aggdistinct.is_null() {
-            return Err("DISTINCT in an aggregate");
-        }
+        // A DISTINCT without ORDER BY puts none there.
         if !call.aggorder.is_null() || call.aggkind as u8 != NORMAL || call.aggvariadic {
             return Err("an ordered aggregate");
         }
@@ -34,6 +32,10 @@ pub unsafe fn function_of(call: &Aggref) -> Result<Function, &'static str> {
             [argument] => Some(pg_sys::exprType((**argument).expr.cast())),
             _ => return Err("an aggregate of several arguments"),
         };
+        let own = arguments.first().map(|argument| (**argument).expr.cast());
+        if !call.aggdistinct.is_null() && own.and_then(|own| equality_of(own)).is_none() {
+            return Err("DISTINCT of a type or collation that is not vectorized");
+        }
         simple(call.aggfnoid).or_else(|| extreme(call, argument?)).ok_or("an aggregate function that is not vectorized")
     }
 }

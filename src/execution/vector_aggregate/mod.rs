@@ -4,6 +4,8 @@
 //! element for each group. The node's slots have the child's columns, of which those that are keys are filled, and the aggregates behind them;
 //! HAVING and the target list are PostgreSQL's business.
 
+mod compile;
+mod distinct;
 mod explain;
 mod functions;
 mod node;
@@ -12,5 +14,6 @@ mod plan;
 pub mod planning;
 mod server;
 mod spill;
+mod state;
 
 pub use node::register;

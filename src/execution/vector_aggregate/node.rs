@@ -1,14 +1,11 @@
 //! The node's life.
 
-use super::functions::function_of;
+use super::compile::compile;
+use super::output;
 use super::plan::Mode;
-use super::server::Server;
-use super::spill::Spill;
-use super::{output, plan};
-use crate::execution::aggregate::{Aggregate, Equality, Function, Groups, Order, OutOfMemory, Trouble};
-use crate::execution::batch::{Column, Kind, MAX_ROWS};
-use crate::execution::batches::{Batch, next_batch};
-use crate::execution::expression::{Compiler, Input, Program, Root, kind_of};
+use super::state::{State, short};
+use crate::execution::batch::MAX_ROWS;
+use crate::execution::batches::next_batch;
 use crate::execution::node::Methods;
 use crate::monitor::counters::{self, Counter};
 use crate::pg::compat::pointers;
@@ -17,7 +14,6 @@ use crate::pg::memory::ContextOwned;
 use crate::pg::unguarded;
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
-use std::rc::Rc;
 use std::result::Result;
 
 /// Name of the node in plans.
@@ -56,44 +52,6 @@ struct Node {
     state: ContextOwned<State>,
 }
 
-/// An aggregate of the query.
-pub struct Call {
-    /// Which of the aggregates it is.
-    pub number: usize,
-    /// Its column in the slot.
-    pub place: usize,
-    /// Type of the result.
-    pub type_oid: Oid,
-    argument: Option<Root>,
-    condition: Option<Root>,
-    function: Function,
-    kind: Option<Kind>,
-    /// The child's column that has its states, if it has such.
-    pub state: Option<usize>,
-}
-
-/// What the node knows besides core's part.
-pub struct State {
-    pub mode: Mode,
-    program: Program,
-    /// Kinds of the child's columns.
-    inputs: Vec<Option<Kind>>,
-    /// The child's columns that are keys.
-    pub keys: Vec<usize>,
-    pub key_types: Vec<(Kind, Equality)>,
-    pub calls: Vec<Call>,
-    pub groups: Groups,
-    pub aggregates: Vec<Aggregate>,
-    pub server: Server,
-    /// The child has been read.
-    filled: bool,
-    /// The group that comes next.
-    next: usize,
-    /// Most bytes that the hash table had.
-    pub peak: usize,
-    pub spill: Spill,
-}
-
 /// Our part of a node.
 ///
 /// # Safety
@@ -129,172 +87,6 @@ unsafe extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EStat
         let child = ExecInitNode(child, estate, flags);
         (*node).custom_ps = lappend(std::ptr::null_mut(), child.cast());
         (*node.cast::<Node>()).state.set(compile(node, scan).or_raise());
-    }
-}
-
-/// # Safety
-/// `node` must be in its begin callback, with its child.
-unsafe fn compile(node: *mut CustomScanState, scan: *mut CustomScan) -> Result<State, OrochiError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (mode, columns, keys, calls) = plan::decode((*scan).custom_private);
-        let entries: Vec<*mut pg_sys::Node> =
-            pointers::<TargetEntry>((*scan).custom_scan_tlist).iter().map(|entry| (**entry).expr.cast()).collect();
-        let inputs: Vec<Option<Kind>> = entries.iter().take(columns).map(|entry| kind_of(exprType(*entry))).collect();
-        let expressions = pointers::<pg_sys::Node>((*scan).custom_exprs);
-        let parent = &raw mut (*node).ss.ps;
-        let mut compiler = Compiler::new(INDEX_VAR, inputs.clone(), parent, (*node).ss.ss_ScanTupleSlot);
-        let mut server = Server::default();
-        let mut found = Vec::new();
-        for (number, call) in calls.into_iter().enumerate() {
-            let Some(aggref) = entries.get(call.place).map(|entry| &*entry.cast::<Aggref>()) else { continue };
-            let function = function_of(aggref).map_err(|reason| OrochiError::Internal(reason.into()))?;
-            if mode == Mode::Final {
-                let argument_type = aggregated_type(aggref);
-                let (kind, type_oid) = (argument_type.and_then(kind_of), aggref.aggtype);
-                server.comparisons.push(comparison(function, argument_type, aggref.inputcollid));
-                let state = call.argument;
-                found.push(Call {
-                    number,
-                    place: call.place,
-                    type_oid,
-                    argument: None,
-                    condition: None,
-                    function,
-                    kind,
-                    state,
-                });
-                continue;
-            }
-            let expression = |place: Option<usize>| place.and_then(|place| expressions.get(place).copied());
-            let argument_type = expression(call.argument).map(|argument| exprType(argument));
-            server.comparisons.push(comparison(function, argument_type, aggref.inputcollid));
-            found.push(Call {
-                number,
-                place: call.place,
-                type_oid: aggref.aggtype,
-                argument: expression(call.argument).map(|argument| compiler.add(argument)).transpose()?,
-                condition: expression(call.condition).map(|condition| compiler.add(condition)).transpose()?,
-                function,
-                kind: argument_type.and_then(kind_of),
-                state: None,
-            });
-        }
-        let key_types = plan::Grouping { keys: keys.clone(), calls: Vec::new() }.key_types(&entries);
-        let groups = Groups::new(key_types.iter().copied());
-        let mut state = State {
-            mode,
-            program: compiler.finish(),
-            inputs,
-            keys,
-            key_types,
-            calls: found,
-            groups,
-            aggregates: Vec::new(),
-            server,
-            filled: false,
-            next: 0,
-            peak: 0,
-            spill: Spill::default(),
-        };
-        state.clear();
-        Ok(state)
-    }
-}
-
-/// Type of what a call aggregates.
-///
-/// # Safety
-/// `call` must be valid.
-unsafe fn aggregated_type(call: &Aggref) -> Option<Oid> {
-    // SAFETY: the caller's promise.
-    unsafe { pointers::<TargetEntry>(call.args).first().map(|entry| exprType((**entry).expr.cast())) }
-}
-
-/// The comparison that an aggregate needs.
-///
-/// # Safety
-/// As for [`Server::comparison`].
-unsafe fn comparison(function: Function, argument: Option<Oid>, collation: Oid) -> Option<(Box<FmgrInfo>, Oid)> {
-    match function {
-        // SAFETY: the caller's promise.
-        Function::Extreme { order: Order::Server, .. } => unsafe { Server::comparison(argument?, collation) },
-        _ => None,
-    }
-}
-
-impl State {
-    /// Forgets all rows.
-    fn clear(&mut self) {
-        self.start_over();
-        self.spill = Spill::default();
-        self.filled = false;
-    }
-
-    /// Forgets all groups.
-    pub fn start_over(&mut self) {
-        self.groups = Groups::new(self.key_types.iter().copied());
-        self.aggregates = self.calls.iter().map(|call| Aggregate::new(call.function, call.kind, call.number)).collect();
-        self.next = 0;
-    }
-
-    /// Bytes that groups and aggregates hold.
-    pub fn memory(&self) -> usize {
-        self.groups.memory() + self.aggregates.iter().map(Aggregate::memory).sum::<usize>()
-    }
-
-    /// Adds the rows of a batch.
-    fn add(&mut self, batch: &Batch, scratch: &mut [u32; MAX_ROWS]) -> Result<(), OrochiError> {
-        let mut input = ChildInput(batch);
-        self.program.next_batch();
-        let groups = if self.keys.is_empty() {
-            None
-        } else {
-            let keys: Vec<&Column> =
-                self.keys.iter().filter_map(|key| batch.columns.get(*key)).map(|key| &**key).collect();
-            self.groups.assign(&keys, &batch.rows, scratch).map_err(short)?;
-            Some(&scratch[..])
-        };
-        for (call, aggregate) in self.calls.iter().zip(&mut self.aggregates) {
-            aggregate.grow(self.groups.len()).map_err(short)?;
-            let mut rows = batch.rows;
-            if let Some(condition) = call.condition {
-                self.program.filter(condition, &mut rows, &mut input)?;
-            }
-            let argument = match call.argument {
-                Some(argument) => Some(self.program.evaluate(argument, &rows, &mut input)?),
-                None => None,
-            };
-            aggregate.add(argument.as_deref(), &rows, groups, &mut self.server).map_err(trouble)?;
-        }
-        Ok(())
-    }
-}
-
-/// Memory is short.
-pub fn short(_: OutOfMemory) -> OrochiError {
-    OrochiError::OutOfMemory { detail: "Failed on the groups of an aggregate.".into() }
-}
-
-/// What PostgreSQL's aggregates raise.
-pub fn trouble(trouble: Trouble) -> OrochiError {
-    match trouble {
-        Trouble::OutOfMemory => short(OutOfMemory),
-        Trouble::Overflow => OrochiError::FloatOverflow,
-    }
-}
-
-/// The columns of a batch.
-struct ChildInput<'a>(&'a Batch);
-
-impl Input for ChildInput<'_> {
-    fn len(&self) -> usize {
-        self.0.len
-    }
-
-    fn column(&mut self, number: usize) -> Result<Rc<Column>, OrochiError> {
-        let missing = || OrochiError::Internal(format!("a batch has no column {number}"));
-        self.0.columns.get(number).cloned().ok_or_else(missing)
     }
 }
 
@@ -354,6 +146,7 @@ unsafe fn read_child(node: *mut CustomScanState, state: &mut State) -> Result<()
             added?;
             state.spill_if_large(query)?;
         }
+        state.add_distinct(query)?;
         state.finish_spill(query);
         for aggregate in &mut state.aggregates {
             aggregate.grow(state.groups.len()).map_err(short)?;

@@ -1,8 +1,8 @@
 //! From groups to slots.
 
-use super::node::State;
 use super::plan::Mode;
 use super::server::copied;
+use super::state::State;
 use crate::execution::aggregate::{KeyValue, Outcome};
 use crate::execution::batch::float4_word;
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot};

@@ -28,6 +28,8 @@ struct AggregatePath {
     /// The conditions of HAVING.
     having: *mut List,
     mode: Mode,
+    /// All that is put out is a key, as for SELECT DISTINCT.
+    keys_only: bool,
 }
 
 /// What a query's aggregation consists of.
@@ -38,6 +40,9 @@ struct Aggregation {
     groups: Vec<*mut Node>,
     /// Expressions that have to be computed: the output's and those of HAVING.
     wanted: Vec<*mut Node>,
+    /// The output.
+    target: *mut PathTarget,
+    keys_only: bool,
 }
 
 /// Adds a path that aggregates batches, if all that the query's aggregation needs is vectorised.
@@ -57,21 +62,29 @@ pub unsafe fn add_paths(
             return;
         }
         let having = (*extra).havingQual.cast::<List>();
-        let mut wanted = pointers::<Node>((*(*output).reltarget).exprs);
+        let target = (*output).reltarget;
+        let mut wanted = pointers::<Node>((*target).exprs);
         wanted.extend(pointers::<Node>(having));
-        let aggregation = Aggregation { root, output, having, groups: group_expressions(root), wanted };
-        if let Some(child) = batch_source((*input).pathlist)
-            && let Ok(grouping) = aggregation.grouping(child)
-        {
-            let target = (*output).reltarget;
-            add_path(output, aggregation.path(child, batch_cost(child), &grouping, Mode::Whole, target).cast());
+        let groups = group_expressions(root);
+        Aggregation { root, output, having, groups, wanted, target, keys_only: false }.add(input);
+    }
+}
+
+/// Adds a path that leaves out the rows of SELECT DISTINCT that were there before, if all columns are of types that can be told apart.
+///
+/// # Safety
+/// Arguments as core passes them to `create_upper_paths_hook` for `UPPERREL_DISTINCT`.
+pub unsafe fn add_distinct_paths(root: *mut PlannerInfo, input: *mut RelOptInfo, output: *mut RelOptInfo) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !settings::enable_vectorized_execution() || (*(*root).parse).hasDistinctOn {
+            return;
         }
-        if (*output).consider_parallel
-            && let Some(child) = batch_source((*input).partial_pathlist)
-            && let Ok(grouping) = aggregation.grouping(child)
-        {
-            aggregation.add_parallel_path(child, &grouping);
-        }
+        let Some(child) = batch_source((*input).pathlist) else { return };
+        let target = (*child).pathtarget;
+        let columns = pointers::<Node>((*target).exprs);
+        let (groups, wanted, having) = (columns.clone(), columns, std::ptr::null_mut());
+        Aggregation { root, output, having, groups, wanted, target, keys_only: true }.add(input);
     }
 }
 
@@ -86,13 +99,42 @@ unsafe fn group_expressions(root: *mut PlannerInfo) -> Vec<*mut Node> {
 }
 
 impl Aggregation {
+    /// Adds the paths that there are above those of a relation.
+    ///
+    /// # Safety
+    /// As for [`add_paths`].
+    unsafe fn add(&self, input: *mut RelOptInfo) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(child) = batch_source((*input).pathlist)
+                && let Ok(grouping) = self.grouping(child)
+            {
+                add_path(self.output, self.path(child, batch_cost(child), &grouping, Mode::Whole, self.target).cast());
+            }
+            if (*self.output).consider_parallel
+                && let Some(child) = batch_source((*input).partial_pathlist)
+                && let Ok(grouping) = self.grouping(child)
+                // What is the same in two workers would count twice.
+                && grouping.calls.iter().all(|call| (**call).aggdistinct.is_null())
+            {
+                self.add_parallel_path(child, &grouping);
+            }
+        }
+    }
+
     /// How the output comes out of a child's rows.
     ///
     /// # Safety
     /// As for [`add_paths`], here and below.
     unsafe fn grouping(&self, child: *mut Path) -> Result<Grouping, &'static str> {
         // SAFETY: the caller's promise.
-        unsafe { Grouping::find(&pointers::<Node>((*(*child).pathtarget).exprs), &self.groups, &self.wanted) }
+        let found =
+            unsafe { Grouping::find(&pointers::<Node>((*(*child).pathtarget).exprs), &self.groups, &self.wanted) }?;
+        // Without keys there is a group also of no rows.
+        if found.keys.is_empty() && (self.keys_only || !self.groups.is_empty()) {
+            return Err("nothing to group by");
+        }
+        Ok(found)
     }
 
     /// How many groups so many rows have.
@@ -141,6 +183,7 @@ impl Aggregation {
             (*base).methods = &raw const PATH_METHODS.0;
             (*path).having = having;
             (*path).mode = mode;
+            (*path).keys_only = self.keys_only;
             path
         }
     }
@@ -154,7 +197,7 @@ impl Aggregation {
             let mut rows = (*partial).rows * f64::from((*partial).parallel_workers.max(1) + 1);
             let gather = create_gather_path(self.root, self.output, partial, target, std::ptr::null_mut(), &mut rows);
             let gather = gather.cast::<Path>();
-            let path = self.path(gather, (*gather).total_cost, grouping, Mode::Final, (*self.output).reltarget);
+            let path = self.path(gather, (*gather).total_cost, grouping, Mode::Final, self.target);
             add_path(self.output, path.cast());
         }
     }
@@ -195,7 +238,7 @@ unsafe extern "C-unwind" fn plan_path(
 ) -> *mut Plan {
     // SAFETY: core's arguments; the node is zeroed, then its fields are set.
     unsafe {
-        let AggregatePath { having, mode, .. } = *path.cast::<AggregatePath>();
+        let AggregatePath { having, mode, keys_only, .. } = *path.cast::<AggregatePath>();
         let Some(child) = pointers::<Plan>(plans).first().copied() else {
             OrochiError::Internal("an aggregate has nothing to aggregate".into()).raise();
         };
@@ -204,8 +247,8 @@ unsafe extern "C-unwind" fn plan_path(
         let mut wanted: Vec<*mut Node> =
             pointers::<TargetEntry>(targets).iter().map(|entry| (**entry).expr.cast()).collect();
         wanted.extend(pointers::<Node>(having));
-        // A partial aggregation puts out no more than keys and states.
-        let groups = if mode == Mode::Partial { Vec::new() } else { group_expressions(root) };
+        // What a partial aggregation puts out is keys and states.
+        let groups = if mode == Mode::Partial || keys_only { Vec::new() } else { group_expressions(root) };
         let grouping = Grouping::find(&columns, &groups, &wanted)
             .map_err(|reason| OrochiError::Internal(format!("an aggregation was planned in spite of {reason}")))
             .or_raise();

@@ -1,7 +1,7 @@
 //! What to do with more groups than memory may hold: what they have come to so far is written to temporary files, by a hash of their keys, and
 //! the table starts over. At the end one file after the other is read back and its groups are put together.
 
-use super::node::State;
+use super::state::State;
 use crate::columnar::encoding::{Physical, Selection};
 use crate::execution::aggregate::{KeyValue, Reader, put};
 use crate::execution::batch::{Column, Kind, MAX_ROWS, content};
@@ -47,9 +47,13 @@ impl State {
     /// # Safety
     /// `memory` must be a context that lives as long as the query.
     pub unsafe fn spill_if_large(&mut self, memory: pg_sys::MemoryContext) -> Result<(), OrochiError> {
+        for distinct in self.calls.iter_mut().filter_map(|call| call.distinct.as_deref_mut()) {
+            // SAFETY: the caller's promise.
+            unsafe { distinct.spill_if_large(memory)? };
+        }
         let used = self.memory();
         self.peak = self.peak.max(used);
-        if used > limit() && !self.keys.is_empty() && self.spill.level < MAX_LEVEL {
+        if used > limit() / self.tables && !self.keys.is_empty() && self.spill.level < MAX_LEVEL {
             // SAFETY: the caller's promise.
             unsafe { self.spill_groups(memory) }
         }
@@ -65,6 +69,9 @@ impl State {
         open.resize_with(FILES, || None);
         let before = *bytes;
         for group in 0..self.groups.len() {
+            if group % MAX_ROWS == 0 {
+                pgrx::check_for_interrupts!();
+            }
             record.clear();
             for key in 0..self.keys.len() {
                 match self.groups.key(group, key) {
@@ -116,6 +123,7 @@ impl State {
         file.rewind()?;
         let (mut records, mut lengths) = (Vec::new(), Vec::new());
         loop {
+            pgrx::check_for_interrupts!();
             let more = read_records(&mut file, &mut records, &mut lengths)?;
             self.merge(&records, &lengths)?;
             // SAFETY: the caller's promise.
@@ -233,11 +241,11 @@ impl State {
         }
         let columns: Vec<&Column> = columns.iter().collect();
         let mut groups = Box::new([0; MAX_ROWS]);
-        self.groups.assign(&columns, &Selection::first(lengths.len()), &mut groups).map_err(super::node::short)?;
+        self.groups.assign(&columns, &Selection::first(lengths.len()), &mut groups).map_err(super::state::short)?;
         for aggregate in &mut self.aggregates {
-            aggregate.grow(self.groups.len()).map_err(super::node::short)?;
+            aggregate.grow(self.groups.len()).map_err(super::state::short)?;
             for (reader, group) in readers.iter_mut().zip(groups.iter()) {
-                aggregate.merge(*group, reader, &mut self.server).map_err(super::node::trouble)?.ok_or_else(broken)?;
+                aggregate.merge(*group, reader, &mut self.server).map_err(super::state::trouble)?.ok_or_else(broken)?;
             }
         }
         Ok(())
@@ -255,7 +263,7 @@ fn read_records(file: &mut TempFile, records: &mut Vec<u8>, lengths: &mut Vec<us
         }
         let start = records.len();
         let len = u64::from_le_bytes(len) as usize;
-        records.try_reserve(len).map_err(|error| super::node::short(error.into()))?;
+        records.try_reserve(len).map_err(|error| super::state::short(error.into()))?;
         records.resize(start + len, 0);
         file.read(records.get_mut(start..).unwrap_or_default())?;
         lengths.push(len);

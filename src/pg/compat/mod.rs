@@ -427,7 +427,8 @@ pub fn indexed_columns(table: super::Rel) -> Vec<pg_sys::AttrNumber> {
     columns
 }
 
-/// The clauses that a query groups by, without those that the planner found to be needless.
+/// The clauses that a query groups by, without those that the planner found to be needless, unless all are: without any key there would be a group
+/// also of no rows.
 ///
 /// # Safety
 /// `root` must be the planner's.
@@ -437,7 +438,10 @@ pub unsafe fn group_clauses(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List
         #[cfg(feature = "pg15")]
         return (*(*root).parse).groupClause;
         #[cfg(not(feature = "pg15"))]
-        return (*root).processed_groupClause;
+        return match (*root).processed_groupClause.is_null() {
+            true => (*(*root).parse).groupClause,
+            false => (*root).processed_groupClause,
+        };
     }
 }
 
@@ -451,6 +455,28 @@ pub unsafe fn pointers<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
     }
     // SAFETY: the caller's promise; `elements` has `length` cells.
     unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).ptr_value.cast()).collect() }
+}
+
+/// Raises an error if the current user may not call a function, of which `kind` says what errors call it.
+///
+/// # Safety
+/// Must be called inside a transaction.
+pub unsafe fn check_execute(function: pg_sys::Oid, kind: pg_sys::ObjectType::Type) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, pg_sys::GetUserId(), pg_sys::ACL_EXECUTE);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(
+            pg_sys::ProcedureRelationId,
+            function,
+            pg_sys::GetUserId(),
+            pg_sys::ACL_EXECUTE.into(),
+        );
+        if result != pg_sys::AclResult::ACLCHECK_OK {
+            pg_sys::aclcheck_error(result, kind, pg_sys::get_func_name(function));
+        }
+    }
 }
 
 /// True if the role owns the relation.
