@@ -43,6 +43,11 @@ SELECT DISTINCT c FROM a ORDER BY c;
 SELECT i4 % 3 AS r, sum(i4) / count(*) AS q, count(*) + 1 AS more FROM a GROUP BY 1 ORDER BY 1;
 -- Expressions: scales, CASE, NULLs, functions.
 SELECT sum(n * (1 - n)), sum(n * (1 - n) * (1 + n)), sum(n + 0.001), avg(n - 1) FROM a;
+CREATE TABLE large (a numeric(18, 3), b numeric(18, 3), c numeric(18, 9));
+INSERT INTO large SELECT 900000000.123 + g, (1000000 - g % 10) / 1000.0, g / 1000000000.0 FROM generate_series(1, 3000) g;
+SELECT a * b, count(*) FROM large GROUP BY 1 ORDER BY 1 LIMIT 5;
+SELECT sum(a * b), max(a * b), min(round(a * b, 1)), max(trunc(a * 1.0, 2)), sum(a * b * c), max(c * c), sum(c * c * c), count(DISTINCT a * b) FROM large;
+SELECT round(a * 1000.0, 3), count(*) FROM large WHERE a * b > 900000000500.5 GROUP BY 1 ORDER BY 1 DESC LIMIT 3;
 SELECT sum(CASE WHEN i2 > 0 THEN n * 1.00 ELSE 0 END), sum(CASE WHEN i2 > 100 THEN n * 1.00 ELSE 0 END), sum(CASE i2 WHEN 1 THEN 1 WHEN 2 THEN 2 END) FROM a;
 SELECT sum(coalesce(i4, 7)), sum(coalesce(n, 0)), count(nullif(i2, 1)), sum(abs(i4)), sum(-i4), sum(greatest(i2, 0)) FROM a;
 SELECT sum(i4::int8 * i4), sum(i4 * 1.5), round(sum(i2::float8 / 3)::numeric, 6), sum(i8 % 7), sum(i4 / 7) FROM a;

@@ -182,7 +182,15 @@ impl Decimal {
         Some(Decimal { value, scale })
     }
 
-    /// Writes the value as a numeric in the short form, with a header of four bytes, to the front of `out`, and zeros behind it; returns its
+    /// Whether [`Self::render`] can write it.
+    #[inline]
+    pub fn is_small(self) -> bool {
+        let pad = usize::from(self.scale).div_ceil(4) * 4 - usize::from(self.scale);
+        let aligned = self.value.unsigned_abs().checked_mul(POWERS[pad]);
+        self.scale <= MAX_SCALE && aligned.is_some_and(|aligned| aligned < 1 << 63)
+    }
+
+    /// Writes the value, which must be small, as a numeric in the short form, with a header of four bytes, to the front of `out`, and zeros behind it; returns its
     /// length. A header of four bytes spares PostgreSQL's functions a copy of the value each time they look at it.
     pub fn render(self, out: &mut [u8; MAX_RENDERED]) -> usize {
         let scale = usize::from(self.scale);

@@ -235,9 +235,10 @@ fn total(values: Operand<'_>, rows: &Selection, bound: Option<u64>) -> i128 {
 
 /// A numeric of any size that an integer with decimal places can have, with a header of four bytes.
 pub fn wide_numeric(value: i128, scale: u8) -> Vec<u8> {
-    if let Some(value) = i64::try_from(value).ok().filter(|value| small(*value, scale)) {
+    let small = i64::try_from(value).ok().map(|value| Decimal { value, scale }).filter(|decimal| decimal.is_small());
+    if let Some(decimal) = small {
         let mut image = [0; Decimal::MAX_LEN];
-        let len = Decimal { value, scale }.render(&mut image);
+        let len = decimal.render(&mut image);
         return image.get(..len).unwrap_or_default().to_vec();
     }
     const BASE: u128 = 10_000;
@@ -272,12 +273,6 @@ pub fn wide_numeric(value: i128, scale: u8) -> Vec<u8> {
     image.extend_from_slice(&header.to_le_bytes());
     image.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()));
     image
-}
-
-/// Whether [`Decimal::render`] can write it: its digits, brought to a multiple of four places, are below 2^63.
-fn small(value: i64, scale: u8) -> bool {
-    let pad = usize::from(scale).div_ceil(4) * 4 - usize::from(scale);
-    scale <= 18 && value.unsigned_abs().checked_mul(10u64.pow(pad as u32)).is_some_and(|aligned| aligned < 1 << 63)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::column::{Column, Decimals, Operand, Values};
 use super::integers::zip;
-use crate::columnar::encoding::Selection;
+use crate::columnar::encoding::{Decimal, Selection};
 
 /// An operation whose result is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,8 @@ pub fn rescaled<'a>(decimals: &Decimals, values: Operand<'a>, scale: u8) -> Opti
 }
 
 /// The sum, difference or product of two columns as PostgreSQL's numerics have it: a sum has the larger scale, a product both together.
-/// `None` if a column has no decimals, values are shown with different scales, or the bounds do not rule out that a result needs more than 64 bits.
+/// `None` if a column has no decimals, values are shown with different scales, or the bounds do not rule out that a result is more than a decimal
+/// can be.
 pub fn combine_decimals(op: Exact, a: &Column, b: &Column, nulls: Selection) -> Option<Column> {
     let ((left, left_values), (right, right_values)) = (a.decimals()?, b.decimals()?);
     if left.shown.is_some() || right.shown.is_some() {
@@ -81,7 +82,13 @@ pub fn combine_decimals(op: Exact, a: &Column, b: &Column, nulls: Selection) -> 
             }
         }
     };
-    Some(Column { values: Values::Decimals(Decimals { integers, scale, low, high, shown: None }), nulls, same })
+    // What cannot be written as a decimal is PostgreSQL's business, for it may go to a function, or be a key.
+    let written = [low, high].iter().all(|value| Decimal { value: *value, scale }.is_small());
+    written.then_some(Column {
+        values: Values::Decimals(Decimals { integers, scale, low, high, shown: None }),
+        nulls,
+        same,
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +120,9 @@ mod unit {
         let (large, two) = (column(&[i64::MAX / 2, 1], 0), column(&[2], 0));
         assert_eq!(result(Exact::Multiply, &large, &two), Some((vec![i64::MAX - 1, 2], 0)));
         assert_eq!(result(Exact::Multiply, &large, &column(&[3], 0)), None);
+        // It fits 64 bits, but not with its digits in groups of four.
+        assert_eq!(result(Exact::Multiply, &large, &column(&[2], 3)), None);
+        assert_eq!(result(Exact::Multiply, &column(&[1, 2], 10), &column(&[1], 9)), None);
         assert_eq!(result(Exact::Add, &large, &column(&[0], 18)), None);
         assert_eq!(result(Exact::Subtract, &column(&[i64::MIN, 0], 0), &two), None);
     }
