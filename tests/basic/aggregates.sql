@@ -70,6 +70,14 @@ SELECT sum(i4 * i4) FROM a;
 SELECT sum(i2 * 20000::int2) FROM a;
 SELECT sum(f8 * 1e308) FROM a WHERE id < 4000;
 SELECT sum(sqrt(f8)) FROM a WHERE id < 100;
+CREATE TABLE two (a text COLLATE "C", b text COLLATE "POSIX");
+INSERT INTO two SELECT 'a' || g % 9, 'a' || g % 7 FROM generate_series(1, 2000) g;
+SELECT count(*) FROM two WHERE a = b;
+SELECT count(*) FROM two WHERE a || b IN ('a1a1', 'a2a3');
+SELECT max(a || b) FROM two;
+SELECT a || b, count(*) FROM two GROUP BY 1;
+SELECT count(DISTINCT a || b) FROM two;
+SELECT a, b, count(*) FROM two GROUP BY a, b HAVING count(*) > 31 ORDER BY a, b;
 -- Around it: subqueries, parameters, cursors, joins, unions, windows, limits.
 SELECT (SELECT count(*) FROM a x WHERE x.i2 = y.i2) AS same, y.i2 FROM (SELECT DISTINCT i2 FROM a) y ORDER BY 2;
 SELECT s.i2, l.n FROM (SELECT i2, count(*) AS k FROM a GROUP BY i2) s, LATERAL (SELECT sum(n) AS n FROM a WHERE a.i2 = s.i2) l ORDER BY 1;

@@ -114,9 +114,14 @@ impl Native {
             order @ (Order::Bytes | Order::Padded) if left == right => {
                 // SAFETY: as above; catalog look-ups.
                 let by_bytes = unsafe {
-                    collation == pg_sys::InvalidOid
-                        || crate::pg::compat::collation_is_c(collation)
-                        || (equality && pg_sys::get_collation_isdeterministic(collation))
+                    match collation {
+                        // Of texts it is unknown then, which PostgreSQL's functions report.
+                        pg_sys::InvalidOid => !pg_sys::type_is_collatable(left),
+                        _ => {
+                            crate::pg::compat::collation_is_c(collation)
+                                || (equality && pg_sys::get_collation_isdeterministic(collation))
+                        }
+                    }
                 };
                 if !by_bytes {
                     return None;

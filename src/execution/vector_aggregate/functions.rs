@@ -91,7 +91,11 @@ unsafe fn extreme(call: &Aggref, argument: Oid) -> Option<Function> {
             (_, Kind::Float8) => Order::Float8,
             (_, Kind::Numeric) => Order::Numeric,
             (encoding::Order::Bytes, Kind::Bytes(physical)) => {
-                let by_bytes = call.inputcollid == pg_sys::InvalidOid || compat::collation_is_c(call.inputcollid);
+                let by_bytes = match call.inputcollid {
+                    // Of texts it is unknown then, which PostgreSQL's function reports.
+                    pg_sys::InvalidOid => !pg_sys::type_is_collatable(argument),
+                    collation => compat::collation_is_c(collation),
+                };
                 match physical {
                     encoding::Physical::Varlena { .. } if by_bytes => Order::Memory,
                     encoding::Physical::Fixed { .. } if by_bytes => Order::Fixed,
@@ -114,7 +118,11 @@ pub unsafe fn equality_of(expression: *mut pg_sys::Node) -> Option<Equality> {
     unsafe {
         let type_oid = pg_sys::exprType(expression);
         let collation = pg_sys::exprCollation(expression);
-        if collation != pg_sys::InvalidOid && !pg_sys::get_collation_isdeterministic(collation) {
+        let known = match collation {
+            pg_sys::InvalidOid => !pg_sys::type_is_collatable(type_oid),
+            collation => pg_sys::get_collation_isdeterministic(collation),
+        };
+        if !known {
             return None;
         }
         match (kind_of(type_oid)?, columns::order(type_oid)) {
