@@ -2,7 +2,7 @@
 
 use super::OutOfMemory;
 use crate::columnar::encoding::{Physical, canonical_numeric};
-use crate::execution::batch::content;
+use crate::execution::batch::{content, unpadded};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,7 +31,7 @@ impl Equality {
         match self {
             Equality::Whole => (0, value),
             Equality::Content => (0, content(VARLENA, value)),
-            Equality::Padded => (0, content(VARLENA, value).trim_suffix_blanks()),
+            Equality::Padded => (0, unpadded(content(VARLENA, value))),
             Equality::Numeric => canonical_numeric(value).map_or((u64::MAX, value), |(kind, weight, digits)| {
                 (u64::from(kind) << 16 | u64::from(weight as u16), digits)
             }),
@@ -54,17 +54,6 @@ fn identity_of(float: f64) -> u64 {
         0.0 => 0,
         float if float.is_nan() => f64::NAN.to_bits(),
         float => float.to_bits(),
-    }
-}
-
-trait Blanks {
-    fn trim_suffix_blanks(&self) -> &Self;
-}
-
-impl Blanks for [u8] {
-    fn trim_suffix_blanks(&self) -> &[u8] {
-        let end = self.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-        self.get(..end).unwrap_or_default()
     }
 }
 

@@ -92,6 +92,13 @@ pub fn content(physical: Physical, value: &[u8]) -> &[u8] {
     }
 }
 
+/// A text without blanks at its end, which do not count in a `char(n)`.
+#[inline]
+pub fn unpadded(content: &[u8]) -> &[u8] {
+    let end = content.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    content.get(..end).unwrap_or_default()
+}
+
 /// Numerics as integers with `scale` decimal places.
 #[derive(Debug, Clone)]
 pub struct Decimals {

@@ -7,7 +7,7 @@ mod floats;
 mod integers;
 mod vector;
 
-pub use column::{Bytes, Column, Decimals, Kind, Memory, Operand, Values, content};
+pub use column::{Bytes, Column, Decimals, Kind, Memory, Operand, Values, content, unpadded};
 pub use compare::{Comparison, compare_bytes, compare_decimals, compare_doubles, compare_words, double_order};
 pub use decimals::{Exact, combine_decimals};
 pub use floats::{FloatOp, double, double_word, float_arithmetic, float4, float4_word};

@@ -65,7 +65,7 @@ impl Membership {
                 for row in rows.and_not(&nulls).iter() {
                     let entry = bytes.entry(column.place(row));
                     let Some(known) = known.get_mut(entry) else { continue };
-                    if *known.get_or_insert_with(|| members.texts.contains(bare(self.way, bytes.content(entry)))) {
+                    if *known.get_or_insert_with(|| members.texts.contains(self.way.bare(bytes.content(entry)))) {
                         found.insert(row);
                     }
                 }
@@ -118,22 +118,12 @@ impl Membership {
                         };
                         members
                             .texts
-                            .insert(bare(self.way, content(physical, values::pointed_bytes(plain, len))).to_vec());
+                            .insert(self.way.bare(content(physical, values::pointed_bytes(plain, len))).to_vec());
                     }
                 }
             }
         }
         members.words.sort_unstable();
         Ok(members)
-    }
-}
-
-fn bare(way: Way, content: &[u8]) -> &[u8] {
-    match way {
-        Way::Padded => {
-            let end = content.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-            content.get(..end).unwrap_or_default()
-        }
-        _ => content,
     }
 }

@@ -5,7 +5,7 @@ use crate::columnar::encoding::{Order, Selection};
 use crate::execution::batch::{
     Bytes, Column, Comparison, Exact, FloatOp, IntegerOp, Operand, Values, combine_decimals, compare_bytes,
     compare_decimals, compare_doubles, compare_words, double, double_word, float_arithmetic, float4,
-    integer_arithmetic,
+    integer_arithmetic, unpadded,
 };
 use pgrx::pg_sys::{self, Oid};
 use std::rc::Rc;
@@ -168,6 +168,11 @@ fn each(values: Operand<'_>, f: impl Fn(i64) -> i64) -> Vec<i64> {
 }
 
 impl Way {
+    /// The part of a text without header that counts.
+    pub fn bare(self, content: &[u8]) -> &[u8] {
+        if self == Way::Padded { unpadded(content) } else { content }
+    }
+
     fn compare(self, op: Comparison, a: &Column, b: &Column, rows: &Selection, len: usize) -> Option<Selection> {
         Some(match self {
             Way::Words => compare_words(op, a.words()?, b.words()?, len),
@@ -190,11 +195,13 @@ impl Way {
             Way::Numeric => compare_decimals(op, a.decimals()?, b.decimals()?, len),
             Way::Content | Way::Padded => {
                 let (left, right) = (a.bytes()?, b.bytes()?);
-                let bare = |bytes: &[u8]| match self {
-                    Way::Padded => bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1),
-                    _ => bytes.len(),
-                };
-                compare_bytes(op, rows, |row| value(left, a, row, bare), |row| value(right, b, row, bare))
+                let entry = |bytes: &Bytes, column: &Column, row| bytes.entry(column.place(row));
+                compare_bytes(
+                    op,
+                    rows,
+                    |row| self.bare(left.content(entry(left, a, row))),
+                    |row| self.bare(right.content(entry(right, b, row))),
+                )
             }
         })
     }
@@ -215,12 +222,6 @@ fn moment(timestamp: i64) -> i128 {
         i64::MAX => i128::MAX,
         timestamp => timestamp.into(),
     }
-}
-
-/// The part of a row's bytes that counts.
-fn value<'a>(bytes: &'a Bytes, column: &Column, row: usize, len: impl Fn(&[u8]) -> usize) -> &'a [u8] {
-    let content = bytes.content(bytes.entry(column.place(row)));
-    content.get(..len(content)).unwrap_or_default()
 }
 
 /// Which comparison an operator is in the default order of a type.
