@@ -1,7 +1,7 @@
 //! What EXPLAIN says of an aggregation of batches.
 
 use super::node;
-use crate::pg::compat::pointers;
+use crate::pg::compat::{explains_tables, pointers};
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
 
@@ -13,7 +13,7 @@ pub unsafe extern "C-unwind" fn explain(node: *mut CustomScanState, ancestors: *
         let scan = (*node).ss.ps.plan.cast::<CustomScan>();
         let entries = pointers::<TargetEntry>((*scan).custom_scan_tlist);
         let context = set_deparse_context_plan((*out).deparse_cxt, (*node).ss.ps.plan, ancestors);
-        let verbose = (*out).verbose || list_length((*out).rtable) > 1;
+        let verbose = explains_tables(out);
         let mut keys = std::ptr::null_mut();
         for entry in state.keys.iter().filter_map(|key| entries.get(*key)) {
             keys = lappend(keys, deparse_expression((**entry).expr.cast(), context, verbose, false).cast());

@@ -445,6 +445,22 @@ pub unsafe fn group_clauses(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List
     }
 }
 
+/// Whether EXPLAIN names tables with their columns: if there is more than one.
+///
+/// # Safety
+/// `out` must be valid.
+pub unsafe fn explains_tables(out: *mut pg_sys::ExplainState) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let tables = pg_sys::list_length((*out).rtable);
+        // From 18 on what is grouped by has an entry there too.
+        #[cfg(feature = "pg18")]
+        let tables = (*out).rtable_size;
+        (*out).verbose || tables > 1
+    }
+}
+
 /// The pointers of a list of nodes.
 ///
 /// # Safety
