@@ -28,7 +28,7 @@ def _metric(server, name):
 
 
 def _moved(server, rows):
-    process.wait_until(lambda: _metric(server, "rows_moved_total") >= rows, 20, f"{rows} rows are moved", 0.1)
+    process.wait_until(lambda: _metric(server, "rows_moved_total") >= rows, 60, f"{rows} rows are moved", 0.1)
 
 
 def test_a_table_that_fails_does_not_stop_the_others(server):
