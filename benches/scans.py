@@ -19,7 +19,8 @@ from harness import scratch, settings  # noqa: E402
 
 SIDES = ("heap", "columnar")
 CONFIG = {"shared_buffers": "4GB", "max_wal_size": "16GB", "fsync": "off", "autovacuum": "off", "orochi.mover_enabled": "off",
-          "jit": "off", "max_parallel_workers_per_gather": "0", "orochi.copy_workers": "0", "orochi.enable_vectorized_execution": "off", "work_mem": "256MB", "unix_socket_directories": ""}
+          "jit": "off", "max_parallel_workers_per_gather": "0", "orochi.copy_workers": "0", "orochi.enable_vectorized_execution": "off",
+          "work_mem": "256MB", "unix_socket_directories": ""}
 #: At the small size noise may cost this much of a bar.
 MARGIN = 0.6
 TPCH = {
