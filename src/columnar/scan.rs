@@ -7,7 +7,7 @@ use super::cursor::{self, All, Cursor, Filter, Sequential, Units};
 use super::key::{MAX_BLOCKS, RowNumber};
 use super::store::Store;
 use super::{metapage, tid, write_buffer};
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::memory::ContextOwned;
 use crate::pg::snapshot::Snap;
 use crate::pg::{Rel, heap};
@@ -28,7 +28,7 @@ pub struct ColumnarScan {
 pub struct ScanState {
     store: Option<Store>,
     snapshot: Snap,
-    cursor: Option<Cursor<Box<dyn Filter>>>,
+    cursor: Option<AnyCursor>,
     filter: Option<Box<dyn Filter>>,
     block: BlockRows,
     /// Next row of the loaded block.
@@ -108,6 +108,16 @@ impl Units for Shared {
     }
 }
 
+/// Alone without a shared part.
+impl Units for Option<Shared> {
+    fn following(&mut self, current: i64, forward: bool) -> i64 {
+        match self {
+            Some(shared) => shared.following(current, forward),
+            None => Sequential.following(current, forward),
+        }
+    }
+}
+
 /// Begins a scan.
 ///
 /// # Safety
@@ -170,7 +180,7 @@ unsafe fn state<'a>(scan: pg_sys::TableScanDesc) -> &'a mut ScanState {
     // SAFETY: the caller's promise.
     match unsafe { (*scan.cast::<ColumnarScan>()).state.get() } {
         Some(state) => state,
-        None => crate::pg::error::OrochiError::Internal("a scan was used after its end".into()).raise(),
+        None => OrochiError::Internal("a scan was used after its end".into()).raise(),
     }
 }
 
@@ -209,6 +219,35 @@ pub unsafe fn rescan(scan: pg_sys::TableScanDesc) {
     state.index = 0;
 }
 
+/// A cursor with whatever filter the scan was given.
+pub type AnyCursor = Cursor<Box<dyn Filter>>;
+
+type Ready<'a> = (&'a Store, &'a mut AnyCursor, Option<Shared>);
+
+/// What a sequential or parallel scan reads with: its store, its cursor, which is made if need be, and whoever gives out units. `None` for a table
+/// without a store.
+///
+/// # Safety
+/// As for [`state`].
+unsafe fn ready<'a>(scan: pg_sys::TableScanDesc) -> Result<Option<Ready<'a>>, OrochiError> {
+    // SAFETY: the caller's promise; the shared part was initialised.
+    unsafe {
+        let parallel = (*scan).rs_parallel;
+        let units = (!parallel.is_null()).then(|| Shared::new(parallel));
+        let ScanState { store, snapshot, cursor, filter, blocks, .. } = state(scan);
+        let Some(store) = store else { return Ok(None) };
+        let cursor = match cursor {
+            Some(cursor) => cursor,
+            None => {
+                let filter = filter.take().unwrap_or_else(|| Box::new(All));
+                let next_block = units.as_ref().map_or(*blocks, Shared::next_block);
+                cursor.insert(Cursor::new(store, *snapshot, filter, next_block)?)
+            }
+        };
+        Ok(Some((store, cursor, units)))
+    }
+}
+
 /// Next row of a sequential or parallel scan.
 ///
 /// # Safety
@@ -216,28 +255,9 @@ pub unsafe fn rescan(scan: pg_sys::TableScanDesc) {
 pub unsafe fn next(scan: pg_sys::TableScanDesc, forward: bool, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let parallel = (*scan).rs_parallel;
-        let found = {
-            let ScanState { store, snapshot, cursor, filter, blocks, .. } = state(scan);
-            let mut filter = || filter.take().unwrap_or_else(|| Box::new(All));
-            match store {
-                None => false,
-                Some(store) if parallel.is_null() => {
-                    let cursor = match cursor {
-                        Some(cursor) => cursor,
-                        None => cursor.insert(Cursor::new(store, *snapshot, filter(), *blocks).or_raise()),
-                    };
-                    cursor.next(store, &mut Sequential, forward, slot).or_raise()
-                }
-                Some(store) => {
-                    let mut units = Shared::new(parallel);
-                    let cursor = match cursor {
-                        Some(cursor) => cursor,
-                        None => cursor.insert(Cursor::new(store, *snapshot, filter(), units.next_block()).or_raise()),
-                    };
-                    cursor.next(store, &mut units, forward, slot).or_raise()
-                }
-            }
+        let found = match ready(scan).or_raise() {
+            Some((store, cursor, mut units)) => cursor.next(store, &mut units, forward, slot).or_raise(),
+            None => false,
         };
         if found {
             crate::pg::compat::count_scan_rows((*scan).rs_rd, 1);
@@ -279,7 +299,7 @@ pub unsafe fn next_projected(
 /// # Safety
 /// As for [`state`].
 #[inline]
-unsafe fn counted(scan: pg_sys::TableScanDesc, take: impl FnOnce(&mut Cursor<Box<dyn Filter>>) -> bool) -> bool {
+unsafe fn counted(scan: pg_sys::TableScanDesc, take: impl FnOnce(&mut AnyCursor) -> bool) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         let cursor = (*scan.cast::<ColumnarScan>()).state.get().and_then(|state| state.cursor.as_mut());

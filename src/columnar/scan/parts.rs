@@ -1,14 +1,12 @@
 //! Scans in parts: see [`Part`].
 
-use super::{ColumnarScan, ScanState, Shared, state};
-use crate::columnar::cursor::{All, Cursor, Filter, Part, Sequential};
+use super::{AnyCursor, ColumnarScan, ready};
+use crate::columnar::cursor::Part;
 use crate::columnar::encoding::Vector;
 use crate::columnar::store::Store;
 use crate::pg::error::OrochiError;
 use pgrx::pg_sys;
 use std::rc::Rc;
-
-type AnyCursor = Cursor<Box<dyn Filter>>;
 
 /// Goes on to the next part of a sequential or parallel scan, of which no row was taken one by one.
 ///
@@ -17,22 +15,8 @@ type AnyCursor = Cursor<Box<dyn Filter>>;
 pub unsafe fn next_part(scan: pg_sys::TableScanDesc) -> Result<Part, OrochiError> {
     // SAFETY: the caller's promise.
     unsafe {
-        let parallel = (*scan).rs_parallel;
-        let ScanState { store, snapshot, cursor, filter, blocks, .. } = state(scan);
-        let Some(store) = store else { return Ok(Part::End) };
-        let mut units = (!parallel.is_null()).then(|| Shared::new(parallel));
-        let cursor = match cursor {
-            Some(cursor) => cursor,
-            None => {
-                let filter = filter.take().unwrap_or_else(|| Box::new(All));
-                let next_block = units.as_ref().map_or(*blocks, Shared::next_block);
-                cursor.insert(Cursor::new(store, *snapshot, filter, next_block)?)
-            }
-        };
-        let part = match &mut units {
-            Some(units) => cursor.next_part(store, units)?,
-            None => cursor.next_part(store, &mut Sequential)?,
-        };
+        let Some((store, cursor, mut units)) = ready(scan)? else { return Ok(Part::End) };
+        let part = cursor.next_part(store, &mut units)?;
         if let Part::Vector { rows, .. } = &part {
             crate::pg::compat::count_scan_rows((*scan).rs_rd, rows.count() as i64);
         }

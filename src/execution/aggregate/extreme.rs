@@ -95,7 +95,7 @@ impl Extremes {
                     Candidate::Decimal(decimal.value, decimal.scale)
                 }
                 Values::Bytes(bytes) => Candidate::Bytes(bytes.value(bytes.entry(place))),
-                Values::Truth(_) => Candidate::Word(column.true_rows().contains(row).into()),
+                Values::Truth(truth) => Candidate::Word(truth.contains(place).into()),
             };
             self.consider(group_of(row), candidate, aggregate, server);
         }

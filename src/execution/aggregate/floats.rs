@@ -63,6 +63,25 @@ pub struct AllMoments(pub Vec<Moments>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
+/// Hands out the floats of rows with their groups until one overflows; `single` says that they are of type `real`.
+fn add_each(
+    values: Operand<'_>,
+    single: bool,
+    rows: &Selection,
+    groups: Option<&[u32]>,
+    mut add: impl FnMut(usize, f64) -> bool,
+) -> Result<(), Overflow> {
+    for row in rows.iter() {
+        let group = groups.map_or(0, |groups| groups[row]);
+        let word = values.get(row);
+        let value = if single { f64::from(float4(word)) } else { double(word) };
+        if !add(group as usize, value) {
+            return Err(Overflow);
+        }
+    }
+    Ok(())
+}
+
 impl AllMoments {
     /// Adds values that are not NULL.
     pub fn add(
@@ -72,16 +91,9 @@ impl AllMoments {
         rows: &Selection,
         groups: Option<&[u32]>,
     ) -> Result<(), Overflow> {
-        for row in rows.iter() {
-            let group = groups.map_or(0, |groups| groups[row]);
-            let word = values.get(row);
-            let value = if single { f64::from(float4(word)) } else { double(word) };
-            let fine = self.0.get_mut(group as usize).is_none_or(|moments| moments.add(value));
-            if !fine {
-                return Err(Overflow);
-            }
-        }
-        Ok(())
+        add_each(values, single, rows, groups, |group, value| {
+            self.0.get_mut(group).is_none_or(|moments| moments.add(value))
+        })
     }
 }
 
@@ -103,21 +115,17 @@ impl FloatSums {
         rows: &Selection,
         groups: Option<&[u32]>,
     ) -> Result<(), Overflow> {
-        for row in rows.iter() {
-            let group = groups.map_or(0, |groups| groups[row]);
-            let Some(sum) = self.0.get_mut(group as usize) else { continue };
-            let value = if single { f64::from(float4(values.get(row))) } else { double(values.get(row)) };
+        add_each(values, single, rows, groups, |group, value| {
+            let Some(sum) = self.0.get_mut(group) else { return true };
             let result = match *sum {
                 None => value,
                 Some(known) if single => f64::from(known as f32 + value as f32),
                 Some(known) => known + value,
             };
-            if result.is_infinite() && !value.is_infinite() && sum.is_none_or(|known| !known.is_infinite()) {
-                return Err(Overflow);
-            }
+            let known_finite = sum.is_none_or(|known| !known.is_infinite());
             *sum = Some(result);
-        }
-        Ok(())
+            !(result.is_infinite() && !value.is_infinite() && known_finite)
+        })
     }
 }
 

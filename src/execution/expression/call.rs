@@ -12,8 +12,8 @@ use std::rc::Rc;
 /// A function with what it takes to call it.
 pub struct Call {
     /// What is done without PostgreSQL, where it can be.
-    pub native: Option<Native>,
-    pub kind: Kind,
+    native: Option<Native>,
+    kind: Kind,
     frame: FunctionCallInfo,
     /// Where results and what functions leave behind goes.
     memory: MemoryContext,
@@ -76,10 +76,10 @@ impl Call {
     /// Where the only argument that differs from row to row has a dictionary: once for each of its entries.
     fn by_dictionary(&mut self, values: &[Rc<Column>], rows: &Selection) -> Result<Option<Column>, OrochiError> {
         let mut varying = values.iter().enumerate().filter(|(_, column)| !column.same);
-        let (Some((place, column)), None) = (varying.next(), varying.next()) else { return Ok(None) };
-        let Some((Bytes { codes: Some(codes), starts, .. }, true)) = column.bytes().zip(Some(self.strict)) else {
+        let (Some((place, column)), None, true) = (varying.next(), varying.next(), self.strict) else {
             return Ok(None);
         };
+        let Some(bytes @ Bytes { codes: Some(codes), starts, .. }) = column.bytes() else { return Ok(None) };
         let mut used = Selection::none();
         for row in rows.and_not(&column.null_rows()).iter() {
             used.insert(codes[row].into());
@@ -87,7 +87,6 @@ impl Call {
         if used.count() * 2 > rows.count() {
             return Ok(None);
         }
-        let Values::Bytes(bytes) = &column.values else { return Ok(None) };
         let entries = Values::Bytes(Bytes { codes: None, ..bytes.clone() });
         let mut arguments = values.to_vec();
         arguments[place] = Rc::new(Column { values: entries, nulls: Selection::none(), same: false });
@@ -111,10 +110,10 @@ impl Call {
         // an ERROR may pass over it.
         unsafe {
             let (arguments, results, wanted) = (arguments.as_slice(), results.as_mut_slice(), wanted.as_slice());
-            let old = pg_sys::MemoryContextSwitchTo(self.memory);
             let Some(function) = (*(*frame).flinfo).fn_addr else {
                 return Err(OrochiError::Internal("a function has no address".into()));
             };
+            let old = pg_sys::MemoryContextSwitchTo(self.memory);
             let count = self.arguments;
             pg_guard_ffi_boundary(|| {
                 let slots = (&raw mut (*frame).args).cast::<pg_sys::NullableDatum>();

@@ -6,8 +6,6 @@ use super::membership::Membership;
 use super::native::{Native, Way};
 use super::row_by_row::RowByRow;
 use super::{Node, Op, Program, Root, kind_of};
-use crate::columnar::columns;
-use crate::columnar::encoding::Order;
 use crate::execution::batch::{Comparison, Kind};
 use crate::pg::compat::pointers;
 use crate::pg::error::OrochiError;
@@ -16,13 +14,13 @@ use pgrx::pg_sys::{self, NodeTag, Oid};
 /// Adds expressions to a program.
 pub struct Compiler {
     /// `varno` of the Vars that are inputs, whose numbers are their attribute numbers less one.
-    pub relation: i32,
+    relation: i32,
     /// Inputs by number.
-    pub inputs: Vec<Option<Kind>>,
+    inputs: Vec<Option<Kind>>,
     /// The node that evaluates.
-    pub parent: *mut pg_sys::PlanState,
+    parent: *mut pg_sys::PlanState,
     /// The slot whose columns are the inputs.
-    pub slot: *mut pg_sys::TupleTableSlot,
+    slot: *mut pg_sys::TupleTableSlot,
     program: Program,
     /// The expression of each node of the program.
     expressions: Vec<*mut pg_sys::Node>,
@@ -221,7 +219,7 @@ impl Compiler {
                 (Some(Native::Compare(Comparison::NotEqual, way)), false) => (way, true),
                 _ => return Ok(None),
             };
-            if !matches!(way, Way::Words | Way::Content | Way::Padded) || columns::order(left) == Order::Bool {
+            if !matches!(way, Way::Words | Way::Content | Way::Padded) {
                 return Ok(None);
             }
             let value = self.node(value)?;

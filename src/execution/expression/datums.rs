@@ -27,13 +27,13 @@ pub fn kind_of(type_oid: Oid) -> Option<Kind> {
 /// Values of a column as PostgreSQL's functions take them. They point into the column or into this.
 pub struct Datums {
     /// One for each row, or a single one.
-    pub values: Vec<Datum>,
+    values: Vec<Datum>,
     same: bool,
     _numerics: Vec<[u64; 2]>,
 }
 
 impl Datums {
-    /// The values of rows of a column. Those of other rows and of NULLs are zero.
+    /// The values of rows of a column. Those of other rows and of NULLs are unspecified.
     pub fn new(column: &Column, rows: &Selection, len: usize) -> Self {
         let mut numerics = Vec::new();
         let zero = Datum::from(0usize);
@@ -43,6 +43,10 @@ impl Datums {
                 values[0] = datum(column, 0, &mut numerics);
             }
             return Self { values, same: true, _numerics: numerics };
+        }
+        if let Values::Truth(truth) = &column.values {
+            let value = |row| Datum::from(usize::from(truth.contains(row)));
+            return Self { values: (0..len).map(value).collect(), same: false, _numerics: numerics };
         }
         let mut values = vec![zero; len];
         if matches!(column.values, Values::Decimals(_)) {
@@ -70,7 +74,7 @@ fn datum(column: &Column, row: usize, numerics: &mut Vec<[u64; 2]>) -> Datum {
     let place = column.place(row);
     match &column.values {
         Values::Words(words) => Datum::from(words.get(place).copied().unwrap_or(0)),
-        Values::Truth(_) => Datum::from(usize::from(column.true_rows().contains(row))),
+        Values::Truth(truth) => Datum::from(usize::from(truth.contains(place))),
         Values::Bytes(bytes) => Datum::from(bytes.tail(bytes.entry(place)).as_ptr()),
         Values::Decimals(decimals) => {
             let mut image = [0; Decimal::MAX_LEN];
