@@ -19,6 +19,7 @@ struct Previous {
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
     set_rel_pathlist: set_rel_pathlist_hook_type,
+    set_join_pathlist: set_join_pathlist_hook_type,
     create_upper_paths: create_upper_paths_hook_type,
     get_relation_stats: get_relation_stats_hook_type,
     get_attavgwidth: get_attavgwidth_hook_type,
@@ -35,6 +36,7 @@ pub fn init() {
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
             set_rel_pathlist: set_rel_pathlist_hook,
+            set_join_pathlist: set_join_pathlist_hook,
             create_upper_paths: create_upper_paths_hook,
             get_relation_stats: get_relation_stats_hook,
             get_attavgwidth: get_attavgwidth_hook,
@@ -43,6 +45,7 @@ pub fn init() {
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
         set_rel_pathlist_hook = Some(set_rel_pathlist);
+        set_join_pathlist_hook = Some(set_join_pathlist);
         create_upper_paths_hook = Some(create_upper_paths);
         get_relation_stats_hook = Some(get_relation_stats);
         get_attavgwidth_hook = Some(get_attavgwidth);
@@ -233,6 +236,40 @@ unsafe extern "C-unwind" fn plan_columnar_scan(
     unsafe { execution::planning::set_rel_pathlist(root, rel, index, entry) }
 }
 
+unsafe extern "C-unwind" fn set_join_pathlist(
+    root: *mut PlannerInfo,
+    output: *mut RelOptInfo,
+    outer: *mut RelOptInfo,
+    inner: *mut RelOptInfo,
+    kind: JoinType::Type,
+    extra: *mut JoinPathExtraData,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.set_join_pathlist) {
+            previous(root, output, outer, inner, kind, extra);
+        }
+        if execution::batch_path::reads_columnar(outer) || execution::batch_path::reads_columnar(inner) {
+            plan_join(root, output, outer, inner, kind, extra);
+        }
+    }
+}
+
+/// # Safety
+/// Core's arguments.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_join(
+    root: *mut PlannerInfo,
+    output: *mut RelOptInfo,
+    outer: *mut RelOptInfo,
+    inner: *mut RelOptInfo,
+    kind: JoinType::Type,
+    extra: *mut JoinPathExtraData,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { execution::vector_join::planning::add_paths(root, output, outer, inner, kind, extra) }
+}
+
 unsafe extern "C-unwind" fn create_upper_paths(
     root: *mut PlannerInfo,
     stage: UpperRelationKind::Type,
@@ -246,7 +283,7 @@ unsafe extern "C-unwind" fn create_upper_paths(
             previous(root, stage, input, output, extra);
         }
         let ours = matches!(stage, UpperRelationKind::UPPERREL_GROUP_AGG | UpperRelationKind::UPPERREL_DISTINCT);
-        if ours && execution::planning::reads_columnar(input) {
+        if ours && execution::batch_path::reads_columnar(input) {
             plan_aggregation(root, stage, input, output, extra.cast());
         }
     }

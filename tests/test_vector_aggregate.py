@@ -3,21 +3,14 @@
 That its results are a heap's is what basic/aggregates.sql, test_query_fuzz.py and test_tpch.py show.
 """
 
-import json
-import threading
-import time
-
-import psycopg2
 import pytest
 
 from harness import settings
 from harness.session import ok, perform
+from harness.vectorized import PARALLEL, SMALL, check_cancel, check_changed_row, check_no_files, check_rights, check_timeouts, configure, make_tables, metric, nodes
 
 pytestmark = pytest.mark.skipif(not settings.COLUMNAR, reason="the node aggregates columnar tables only")
 
-ROWS = settings.size(60_000, 1_000_000)
-PARALLEL = {"parallel_setup_cost": 0, "parallel_tuple_cost": 0, "min_parallel_table_scan_size": 0, "max_parallel_workers_per_gather": 2}
-SMALL = {"work_mem": "'64kB'", "hash_mem_multiplier": 1, "max_parallel_workers_per_gather": 0}
 #: Many groups, whose keys and states take memory.
 GROUPS = "SELECT k, t, count(*) AS c, sum(n) AS s, max(t) AS m FROM v GROUP BY k, t"
 CHECK = "SELECT count(*), sum(c), sum(s), sum(hashtext(m)::int8), sum(k) FROM ({}) g"
@@ -27,34 +20,9 @@ CHECK = "SELECT count(*), sum(c), sum(s), sum(hashtext(m)::int8), sum(k) FROM ({
 def session_with_tables(server, database):
     """A session with the table v, and h, the same as a heap: stripes, loose rows, deleted ones."""
     session = server.connect(database)
-    for name, method in (("v", "columnar"), ("h", "heap")):
-        ok(session, f"CREATE TABLE {name} (id int8, k int4, t text, n numeric(10, 2), f float8, d date, loose text COLLATE \"C\") USING {method}")
-        ok(session, f"""INSERT INTO {name} SELECT i, i * 7919 % {ROWS}, 'some text that takes room ' || i % 3001, i % 10000 / 100.0, i / 7.0,
-                        date '2020-01-01' + i % 365, 'x' || i % 50 FROM generate_series(1, {ROWS}) i""")
-        if method == "columnar":
-            ok(session, f"CALL orochi.columnar_compact('{name}')")
-        ok(session, f"INSERT INTO {name} SELECT -i, i, 'loose', 1.25, 0.5, date '2019-01-01', NULL FROM generate_series(1, 500) i")
-        ok(session, f"DELETE FROM {name} WHERE id % 17 = 3; ANALYZE {name}")
-    ok(session, "SET max_parallel_workers_per_gather = 0")
+    make_tables(session)
     yield session
     session.close()
-
-
-def configure(session, values):
-    """Sets parameters of the session."""
-    for name, value in values.items():
-        ok(session, f"SET {name} = {value}")
-
-
-def nodes(session, sql, analyze=False):
-    """The nodes of a plan as dictionaries, the topmost first."""
-    options = "ANALYZE, TIMING OFF, SUMMARY OFF, " if analyze else ""
-    found, todo = [], [json.loads(ok(session, f"EXPLAIN ({options}COSTS OFF, FORMAT JSON) {sql}")[0][0])[0]["Plan"]]
-    while todo:
-        node = todo.pop(0)
-        found.append(node)
-        todo += node.get("Plans", [])
-    return found
 
 
 def aggregations(session, sql, analyze=False):
@@ -94,14 +62,13 @@ def test_spill(session):
     """More groups than memory may hold go to temporary files, and come back."""
     expected = ok(session, CHECK.format(GROUPS.replace("FROM v", "FROM h")))
     configure(session, SMALL)
-    spilled = "SELECT value FROM orochi.metrics() WHERE name = 'aggregate_spill_bytes_total'"
-    before = float(ok(session, spilled)[0][0])
+    before = metric(session, "aggregate_spill_bytes_total")
     found, = aggregations(session, GROUPS, analyze=True)
     assert found["Batches"] > 16 and found["Disk Usage"] > 0
     # A batch may add to what has been there.
     assert found["Peak Memory Usage"] < 2048
     assert ok(session, CHECK.format(GROUPS)) == expected
-    assert float(ok(session, spilled)[0][0]) > before
+    assert metric(session, "aggregate_spill_bytes_total") > before
 
 
 def test_temp_file_limit(session):
@@ -109,10 +76,10 @@ def test_temp_file_limit(session):
     configure(session, {**SMALL, "temp_file_limit": "'500kB'"})
     outcome = perform(session, GROUPS)
     assert outcome.error[0] == "53400", outcome
-    assert ok(session, "SELECT count(*) FROM pg_ls_tmpdir()")[0][0] == "0"
+    check_no_files(session)
     ok(session, "RESET temp_file_limit")
     assert ok(session, CHECK.format(GROUPS)) == ok(session, CHECK.format(GROUPS.replace("FROM v", "FROM h")))
-    assert ok(session, "SELECT count(*) FROM pg_ls_tmpdir()")[0][0] == "0"
+    check_no_files(session)
 
 
 @pytest.mark.parametrize("memory", ("'64kB'", "'64MB'"))
@@ -127,42 +94,23 @@ def test_parallel(session, memory):
             assert ok(session, sql.format("v")) == ok(session, sql.format("h")), sql
 
 
+def test_left_early(session):
+    """A query that does not read all groups leaves no files, and raises no warning."""
+    configure(session, SMALL)
+    ok(session, f"SELECT * FROM ({GROUPS}) g LIMIT 3")
+    assert not session.notices
+    check_no_files(session)
+
+
 def test_statement_timeout(session):
     """An aggregation ends within its time, wherever it is."""
-    for values in ({}, SMALL, PARALLEL):
-        configure(session, values)
-        for timeout in (1, 5, 20, 60):
-            ok(session, f"SET statement_timeout = {timeout}")
-            start = time.monotonic()
-            outcome = perform(session, f"SELECT count(*) FROM ({GROUPS}) g")
-            seconds = time.monotonic() - start
-            assert outcome.error is None or outcome.error[0] == "57014", outcome
-            # Generous, for other work of the machine counts.
-            assert outcome.error is None or seconds < timeout / 1000 + 2
-        ok(session, "RESET statement_timeout")
-    assert ok(session, "SELECT count(*) FROM pg_ls_tmpdir()")[0][0] == "0"
+    check_timeouts(session, f"SELECT count(*) FROM ({GROUPS}) g", ({}, SMALL, PARALLEL))
 
 
 def test_cancel(server, database, session):
     """Cancelling leaves nothing behind, and the session goes on."""
     configure(session, SMALL)
-    other = server.connect(database)
-    pid = ok(session, "SELECT pg_backend_pid()")[0][0]
-    for number in range(5):
-        timer = threading.Timer(0.01 * 2 ** number, lambda: ok(other, f"SELECT pg_cancel_backend({pid})"))
-        timer.start()
-        try:
-            outcome = perform(session, CHECK.format(GROUPS))
-            assert outcome.error is None or outcome.error[0] == "57014", outcome
-        finally:
-            timer.join()
-        try:
-            ok(session, "SELECT 1")
-        except (AssertionError, psycopg2.Error):
-            ok(session, "SELECT 1")  # the request came late, and hit this one
-    assert ok(session, CHECK.format(GROUPS)) == ok(session, CHECK.format(GROUPS.replace("FROM v", "FROM h")))
-    assert ok(other, "SELECT count(*) FROM pg_ls_tmpdir()")[0][0] == "0"
-    other.close()
+    check_cancel(server, database, session, CHECK.format(GROUPS), ok(session, CHECK.format(GROUPS.replace("FROM v", "FROM h"))))
 
 
 def test_rescans(session):
@@ -172,22 +120,23 @@ def test_rescans(session):
     assert ok(session, sql.format("v")) == ok(session, sql.format("h"))
 
 
+def test_changed_row(server, database, session):
+    """A row that is checked again because it has changed is set to what the subquery says of it then."""
+    sql = "SELECT sum(v.n) FROM {} v WHERE v.k % 10 = h0.k"
+    assert aggregations(session, f"SELECT ({sql.format('v')}) FROM (SELECT 7 AS k OFFSET 0) h0")
+    check_changed_row(server, database, session, sql)
+
+
 def test_rights(server, database, session):
     """Functions that a user may not call are not called for him: neither aggregates nor what they aggregate."""
     ok(session, "CREATE FUNCTION twice(int4) RETURNS int4 LANGUAGE plpgsql IMMUTABLE STRICT AS 'BEGIN RETURN $1 * 2; END'")
     ok(session, "REVOKE EXECUTE ON FUNCTION twice FROM PUBLIC; REVOKE EXECUTE ON FUNCTION pg_catalog.sum(int4) FROM PUBLIC")
-    ok(session, "DROP ROLE IF EXISTS counter; CREATE ROLE counter LOGIN; GRANT SELECT ON v, h TO counter")
-    other = server.connect(database, user="counter")
     try:
-        for sql in ("SELECT max(twice(k)) FROM {}", "SELECT count(*) FROM {} WHERE twice(k) > 7", "SELECT twice(k), count(*) FROM {} GROUP BY 1",
-                    "SELECT count(*) FILTER (WHERE twice(k) > 7) FROM {}", "SELECT sum(k) FROM {}"):
-            assert aggregations(session, sql.format("v")), sql
-            expected, found = perform(other, sql.format("h")), perform(other, sql.format("v"))
-            assert expected.error[0] == "42501" and found.error == expected.error, f"{sql}: {expected} {found}"
-        assert ok(other, "SELECT max(k), sum(n) FROM v") == ok(other, "SELECT max(k), sum(n) FROM h")
+        check_rights(server, database, session,
+                     ("SELECT max(twice(k)) FROM {}", "SELECT count(*) FROM {} WHERE twice(k) > 7", "SELECT twice(k), count(*) FROM {} GROUP BY 1",
+                      "SELECT count(*) FILTER (WHERE twice(k) > 7) FROM {}", "SELECT sum(k) FROM {}"), aggregations)
     finally:
-        other.close()
-        ok(session, "GRANT EXECUTE ON FUNCTION pg_catalog.sum(int4) TO PUBLIC; DROP OWNED BY counter; DROP ROLE counter")
+        ok(session, "GRANT EXECUTE ON FUNCTION pg_catalog.sum(int4) TO PUBLIC")
 
 
 def test_nothing_is_evaluated_for_no_rows(session):

@@ -1,8 +1,10 @@
 //! Batches from a columnar scan: what the node gives to operators of ours above it.
 
 use super::batch::{Column, Kind, MAX_ROWS, column_of};
+use super::custom_node;
 use super::expression::{Compiler, Gatherer, Input, Program, Root, kind_of};
 use super::node::{self, State};
+use super::vector_join;
 use crate::columnar::cursor::Part;
 use crate::columnar::encoding::Selection;
 use crate::columnar::scan;
@@ -116,42 +118,73 @@ impl TableInput<'_> {
     }
 }
 
-/// The next batch of a node that has rows; `None` at the end. `kinds` are those of the node's columns.
-///
-/// # Safety
-/// `node` must have begun, and its rows not be asked for in any other way.
-pub unsafe fn next_batch(node: *mut PlanState, kinds: &[Option<Kind>]) -> Result<Option<Batch>, OrochiError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match node::batch_giver(node) {
-            Some(scan) => next_of_scan(scan),
-            None => next_of_rows(node, kinds),
-        }
-    }
+/// A node that rows are read from.
+pub struct Source {
+    pub node: *mut PlanState,
+    /// Kinds of its columns.
+    pub kinds: Vec<Option<Kind>>,
+    /// It may be asked for batches, if it is one of ours: what it puts out can be computed so.
+    batches: bool,
+    /// It has said that there are no more rows. Some nodes of PostgreSQL start over when they are asked again.
+    ended: bool,
 }
 
-/// Collects rows that come one by one.
-///
-/// # Safety
-/// As for [`next_batch`].
-unsafe fn next_of_rows(node: *mut PlanState, kinds: &[Option<Kind>]) -> Result<Option<Batch>, OrochiError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut rows = Rows::new(kinds.iter().copied());
-        while rows.has_room() {
-            let slot = pg_sys::ExecProcNode(node);
-            if slot.is_null() || u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
-                break;
-            }
-            rows.push(slot)?;
-        }
-        if rows.len == 0 {
+impl Source {
+    /// Nothing of it has been read.
+    pub fn new(node: *mut PlanState, kinds: Vec<Option<Kind>>, batches: bool) -> Self {
+        Self { node, kinds, batches, ended: false }
+    }
+
+    /// The node starts over.
+    pub fn restart(&mut self) {
+        self.ended = false;
+    }
+
+    /// The next batch that has rows; `None` at the end.
+    ///
+    /// # Safety
+    /// The node must have begun, and its rows not be asked for in any other way.
+    pub unsafe fn next(&mut self) -> Result<Option<Batch>, OrochiError> {
+        if self.ended {
             return Ok(None);
         }
-        let (len, columns) = (rows.len, rows.finish()?);
-        let columns =
-            columns.into_iter().map(|column| column.unwrap_or_else(|| Rc::new(Column::null(Kind::Truth)))).collect();
-        Ok(Some(Batch { rows: Selection::first(len), len, columns }))
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !self.batches {
+                return self.next_of_rows();
+            }
+            match (node::batch_giver(self.node), vector_join::batch_giver(self.node)) {
+                (Some(scan), _) => next_of_scan(scan),
+                (_, Some(join)) => vector_join::next_batch(join),
+                _ => self.next_of_rows(),
+            }
+        }
+    }
+
+    /// Collects rows that come one by one.
+    ///
+    /// # Safety
+    /// As for [`Self::next`].
+    unsafe fn next_of_rows(&mut self) -> Result<Option<Batch>, OrochiError> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut rows = Rows::new(self.kinds.iter().copied());
+            while rows.has_room() {
+                let slot = pg_sys::ExecProcNode(self.node);
+                if slot.is_null() || u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
+                    self.ended = true;
+                    break;
+                }
+                rows.push(slot)?;
+            }
+            if rows.len == 0 {
+                return Ok(None);
+            }
+            let (len, columns) = (rows.len, rows.finish()?);
+            let nothing = || Rc::new(Column::null(Kind::Truth));
+            let columns = columns.into_iter().map(|column| column.unwrap_or_else(nothing)).collect();
+            Ok(Some(Batch { rows: Selection::first(len), len, columns }))
+        }
     }
 }
 
@@ -199,27 +232,14 @@ impl Rows {
 }
 
 /// # Safety
-/// As for [`next_batch`].
+/// As for [`Source::next`].
 unsafe fn next_of_scan(node: *mut CustomScanState) -> Result<Option<Batch>, OrochiError> {
     // SAFETY: the caller's promise.
-    unsafe {
-        if !(*node).ss.ps.chgParam.is_null() {
-            pg_sys::ExecReScan(&raw mut (*node).ss.ps);
-        }
-        let instrument = (*node).ss.ps.instrument;
-        if !instrument.is_null() {
-            pg_sys::InstrStartNode(instrument);
-        }
-        let batch = search(node)?;
-        if !instrument.is_null() {
-            pg_sys::InstrStopNode(instrument, batch.as_ref().map_or(0.0, |batch| batch.rows.count() as f64));
-        }
-        Ok(batch)
-    }
+    unsafe { custom_node::instrumented(node, || search(node), |batch| batch.rows.count()) }
 }
 
 /// # Safety
-/// As for [`next_batch`].
+/// As for [`Source::next`].
 unsafe fn search(node: *mut CustomScanState) -> Result<Option<Batch>, OrochiError> {
     // SAFETY: the caller's promise.
     unsafe {
@@ -288,7 +308,7 @@ unsafe fn count_filtered(node: *mut CustomScanState, rows: usize) {
 /// Collects rows of the row store.
 ///
 /// # Safety
-/// As for [`next_batch`]; the scan must be at rows.
+/// As for [`Source::next`]; the scan must be at rows.
 unsafe fn gather(node: *mut CustomScanState, wanted: &[bool], input: &mut TableInput<'_>) -> Result<(), OrochiError> {
     // SAFETY: the caller's promise.
     unsafe {

@@ -2,20 +2,26 @@
 
 mod aggregate;
 mod batch;
+pub mod batch_path;
 mod batches;
+mod custom_node;
 mod estimate;
 mod explain;
 mod expression;
+mod join;
 mod node;
 mod parallel;
 pub mod planning;
 mod predicate;
+mod records;
 pub mod statistics;
 pub mod vector_aggregate;
+pub mod vector_join;
 mod zone_filter;
 
 /// Registers the nodes, in every process that plans or runs queries.
 pub fn init() {
     node::register();
     vector_aggregate::register();
+    vector_join::register();
 }

@@ -3,15 +3,15 @@
 //! The scan itself is the access method's, with a filter. To PostgreSQL's nodes rows are given one by one, to ours in [batches](super::batches).
 
 use super::batches::Batches;
+use super::custom_node::{self, Methods};
 use super::predicate::{Finder, Predicate};
 use super::zone_filter::{SharedFilter, ZoneFilter};
 use super::{explain, parallel};
 use crate::columnar::{scan, slot};
 use crate::pg::Rel;
 use crate::pg::compat::{custom_scan, pointers};
-use crate::pg::error::{OrRaise, OrochiError};
+use crate::pg::error::OrRaise;
 use crate::pg::error_fields::keep;
-use crate::pg::memory::ContextOwned;
 use crate::pg::unguarded;
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
@@ -21,11 +21,6 @@ use std::result::Result;
 
 /// Name of the node in plans.
 pub const NAME: &std::ffi::CStr = c"ColumnarScan";
-
-/// A constant for PostgreSQL.
-pub struct Methods<T>(pub T);
-// SAFETY: names and function pointers, never written.
-unsafe impl<T> Sync for Methods<T> {}
 
 /// Makes the node of a plan.
 pub static SCAN_METHODS: Methods<CustomScanMethods> =
@@ -53,25 +48,13 @@ pub fn register() {
     unsafe { RegisterCustomScanMethods(&raw const SCAN_METHODS.0) }
 }
 
-/// The node, if it is a columnar scan that can be asked for batches: not while rows are checked again that come from elsewhere (EvalPlanQual).
+/// The node, if it is a columnar scan that can be asked for batches.
 ///
 /// # Safety
 /// `node` must have begun.
 pub unsafe fn batch_giver(node: *mut PlanState) -> Option<*mut CustomScanState> {
-    // SAFETY: the caller's promise; the node has the type that its tag says.
-    unsafe {
-        let ours = (*node).type_ == NodeTag::T_CustomScanState
-            && std::ptr::eq((*node.cast::<CustomScanState>()).methods, &raw const EXEC_METHODS.0)
-            && (*(*node).state).es_epq_active.is_null();
-        ours.then_some(node.cast())
-    }
-}
-
-/// Core's part, then ours.
-#[repr(C)]
-struct Node {
-    base: CustomScanState,
-    state: ContextOwned<State>,
+    // SAFETY: the caller's promise.
+    unsafe { custom_node::with_methods(node, &raw const EXEC_METHODS.0) }
 }
 
 /// What the node knows besides core's part.
@@ -96,24 +79,17 @@ pub struct State {
 /// `node` must come from [`create`], and no other reference to its state may be in use.
 pub unsafe fn state<'a>(node: *mut CustomScanState) -> &'a mut State {
     // SAFETY: the caller's promise.
-    match unsafe { (*node.cast::<Node>()).state.get() } {
-        Some(state) => state,
-        None => OrochiError::Internal("a columnar scan was used after its end".into()).raise(),
-    }
+    unsafe { custom_node::state(node) }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn create(_plan: *mut CustomScan) -> *mut pg_sys::Node {
-    // SAFETY: the node is zeroed, then its fields are set.
+    let filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(Rc::new([])))));
+    let state = State { predicates: Vec::new(), filter, current: false, finished: false, places: None, batches: None };
+    // SAFETY: core makes nodes in the memory of the query.
     unsafe {
-        let node = palloc0(size_of::<Node>()).cast::<Node>();
-        (*node).base.ss.ps.type_ = NodeTag::T_CustomScanState;
-        (*node).base.methods = &raw const EXEC_METHODS.0;
-        custom_scan::set_slot_ops(&raw mut (*node).base, slot::ops());
-        let filter = SharedFilter(Rc::new(RefCell::new(ZoneFilter::new(Rc::new([])))));
-        let state =
-            State { predicates: Vec::new(), filter, current: false, finished: false, places: None, batches: None };
-        (&raw mut (*node).state).write(ContextOwned::bind(state));
+        let node = custom_node::create(&raw const EXEC_METHODS.0, Some(state)).cast::<CustomScanState>();
+        custom_scan::set_slot_ops(node, slot::ops());
         node.cast()
     }
 }
@@ -192,7 +168,7 @@ unsafe fn projected(node: *mut CustomScanState) -> Option<*mut TupleTableSlot> {
     unsafe {
         let scan = &raw mut (*node).ss;
         let estate = &*(*scan).ps.state;
-        let state = (*node.cast::<Node>()).state.get()?;
+        let state = custom_node::known_state::<State>(node)?;
         let places = state.places.as_deref()?;
         let usual = estate.es_epq_active.is_null() && is_forward(estate);
         if !usual || !state.current || state.finished || (*scan).ss_currentScanDesc.is_null() {
@@ -223,7 +199,8 @@ unsafe extern "C-unwind" fn next(scan: *mut ScanState) -> *mut TupleTableSlot {
     // SAFETY: called by ExecScan with the node that `execute` passed.
     unsafe {
         let slot = (*scan).ss_ScanTupleSlot;
-        let at_hand = (*scan.cast::<Node>()).state.get().is_some_and(|state| state.current && !state.finished)
+        let at_hand = custom_node::known_state::<State>(scan.cast())
+            .is_some_and(|state| state.current && !state.finished)
             && is_forward(&*(*scan).ps.state)
             && !(*scan).ss_currentScanDesc.is_null()
             && scan::next_ready((*scan).ss_currentScanDesc, slot);
@@ -345,6 +322,6 @@ unsafe extern "C-unwind" fn end(node: *mut CustomScanState) {
     // SAFETY: core's arguments.
     unsafe {
         end_scan(node);
-        drop((*node.cast::<Node>()).state.take());
+        custom_node::drop_state::<State>(node);
     }
 }

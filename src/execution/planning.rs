@@ -1,8 +1,9 @@
 //! Paths that scan columnar tables.
 
+use super::batch_path::{BatchPath, can_project};
+use super::custom_node::Methods;
 use super::estimate::{EVERYTHING, Estimate, estimate, known_conditions};
-use super::expression::kind_of;
-use super::node::{self, Methods};
+use super::node;
 use crate::columnar::am;
 use crate::pg::OpenRel;
 use crate::pg::compat::pointers;
@@ -11,7 +12,8 @@ use crate::{settings, shmem};
 use pgrx::pg_guard;
 use pgrx::pg_sys::*;
 
-static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
+/// Makes the plan of a path.
+pub static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods {
     CustomName: node::NAME.as_ptr(),
     PlanCustomPath: Some(plan),
     ReparameterizeCustomPathByChild: None,
@@ -26,87 +28,6 @@ const CHEAP: f64 = 20.0;
 
 /// Looking at a row of a batch, in units of `cpu_tuple_cost`.
 const BATCH_ROW_COST: f64 = 0.02;
-
-/// The path of a columnar scan: core's part, then ours.
-#[repr(C)]
-struct ScanPath {
-    base: CustomPath,
-    /// Total cost if the rows are asked for in batches.
-    batch_cost: Cost,
-    /// The rows can be asked for in batches.
-    batches: bool,
-}
-
-/// Our path below projections that it does itself, if it is one; owns nothing and raises nothing.
-///
-/// # Safety
-/// `path` must be a path.
-unsafe fn scan_path(path: *mut Path) -> Option<*mut ScanPath> {
-    // SAFETY: the caller's promise; each path has the type that its tag says.
-    unsafe {
-        let below = match (*path).type_ {
-            NodeTag::T_ProjectionPath => (*path.cast::<ProjectionPath>()).subpath,
-            _ => path,
-        };
-        let ours = (*below).type_ == NodeTag::T_CustomPath
-            && std::ptr::eq((*below.cast::<CustomPath>()).methods, &raw const PATH_METHODS.0);
-        ours.then_some(below.cast())
-    }
-}
-
-/// Whether some path of a relation is a columnar scan. Not guarded: every query that groups asks.
-///
-/// # Safety
-/// `rel` must be a relation of the planner's.
-pub unsafe fn reads_columnar(rel: *mut RelOptInfo) -> bool {
-    // SAFETY: the caller's promise; the list's elements are paths.
-    unsafe {
-        let list = (*rel).pathlist;
-        !list.is_null()
-            && (0..(*list).length as usize)
-                .any(|index| scan_path((*(*list).elements.add(index)).ptr_value.cast()).is_some())
-    }
-}
-
-/// The path among those of a relation that gives batches.
-///
-/// # Safety
-/// `paths` must be a list of paths.
-pub unsafe fn batch_source(paths: *mut List) -> Option<*mut Path> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        pointers::<Path>(paths).into_iter().find(|path| {
-            (**path).param_info.is_null()
-                && scan_path(*path).is_some_and(|scan| (*scan).batches)
-                && can_project((*(**path).pathtarget).exprs)
-        })
-    }
-}
-
-/// What a path of [`batch_source`] costs if its rows are asked for in batches.
-///
-/// # Safety
-/// `path` must come from [`batch_source`].
-pub unsafe fn batch_cost(path: *mut Path) -> Cost {
-    // SAFETY: the caller's promise.
-    unsafe { scan_path(path).map_or((*path).total_cost, |scan| (*scan).batch_cost) }
-}
-
-/// Whether expressions can be evaluated for batches.
-///
-/// # Safety
-/// `expressions` must be a list of expressions of one relation.
-unsafe fn can_project(expressions: *mut List) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let flags = (PVC_RECURSE_AGGREGATES | PVC_RECURSE_PLACEHOLDERS | PVC_RECURSE_WINDOWFUNCS) as i32;
-        !contain_volatile_functions(expressions.cast())
-            && !contain_subplans(expressions.cast())
-            && !expression_returns_set(expressions.cast())
-            && pointers::<Var>(pull_var_clause(expressions.cast(), flags)).iter().all(|var| (**var).varattno > 0)
-            && pointers::<Node>(expressions).iter().all(|expression| kind_of(exprType(*expression)).is_some())
-    }
-}
 
 /// Puts columnar scans in the place of sequential scans. Does nothing for relations that are not columnar tables.
 ///
@@ -235,7 +156,7 @@ unsafe fn path(
         let model = create_seqscan_path(root, rel, outer, workers);
         let mut page_cost = 0.0;
         get_tablespace_page_costs((*rel).reltablespace, std::ptr::null_mut(), &mut page_cost);
-        let found = palloc0(size_of::<ScanPath>()).cast::<ScanPath>();
+        let found = palloc0(size_of::<BatchPath>()).cast::<BatchPath>();
         let path = &raw mut (*found).base;
         (*path).path = *model;
         (*path).path.type_ = NodeTag::T_CustomPath;

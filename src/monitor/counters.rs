@@ -48,6 +48,8 @@ counters! {
     Merges => "merges_total", "Merges of stripes into new ones.";
     VectorAggregations => "vector_aggregations_total", "Aggregations of batches that were run, each worker's own included.";
     AggregateSpillBytes => "aggregate_spill_bytes_total", "Bytes that aggregations of batches have written to temporary files.";
+    VectorJoins => "vector_joins_total", "Joins of batches whose build side was read, each worker's own included.";
+    JoinSpillBytes => "join_spill_bytes_total", "Bytes that joins of batches have written to temporary files.";
     Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }
 

@@ -148,7 +148,8 @@ class Queries(Sources):
         query = Query("groups", items, scope.source, self._where(scope))
         grouped = [f"({name})" for name in keys]
         query.group = ", ".join(grouped)
-        if r.random() < 0.12:
+        # A constant is not set to NULL by grouping sets, while a parameter is.
+        if r.random() < 0.12 and all(any(column.sql in name for column in scope.columns) for name in keys):
             sets = ", ".join((*grouped, f"({', '.join(grouped)})", "()")[:len(grouped) + r.choice((0, 1, 2))])
             query.group = r.choice((f"ROLLUP ({query.group})", f"CUBE ({query.group})", f"GROUPING SETS ({sets})"))
             query.items.append(Item(f"grouping({grouped[0]})"))

@@ -1,121 +1,11 @@
 //! Which group each row of a batch belongs to.
 
 use super::OutOfMemory;
-use super::interner::{Equality, Interner};
-use crate::columnar::encoding::{Decimal, Selection};
-use crate::execution::batch::{Column, Kind, MAX_ROWS, Values};
+use super::interner::Equality;
+use super::key::{Key, KeyValue, mix};
+use crate::columnar::encoding::Selection;
+use crate::execution::batch::{Column, Kind, MAX_ROWS};
 use hashbrown::HashTable;
-
-/// A key column: its values as words.
-#[derive(Debug)]
-struct Key {
-    kind: Kind,
-    /// Numbers of values that do not fit a word, or of which different ones are equal.
-    interner: Option<Interner>,
-    /// Numbers of a dictionary's entries, [`UNKNOWN`] where no row has asked yet.
-    known: Vec<u32>,
-}
-
-const UNKNOWN: u32 = u32::MAX;
-
-/// A group's value of a key column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyValue<'a> {
-    Null,
-    Word(i64),
-    /// As it lies in memory, with its header if it has one.
-    Bytes(&'a [u8]),
-}
-
-impl Key {
-    fn new(kind: Kind, equality: Equality) -> Self {
-        let interner = match kind {
-            Kind::Truth | Kind::Word(_) => None,
-            _ => Some(Interner::new(equality)),
-        };
-        Self { kind, interner, known: Vec::new() }
-    }
-
-    /// The word of each row that is not NULL.
-    fn words(&mut self, column: &Column, rows: &Selection, out: &mut [u64; MAX_ROWS]) -> Result<(), OutOfMemory> {
-        let mut put = |row: usize, word: u64| {
-            if let Some(place) = out.get_mut(row) {
-                *place = word;
-            }
-        };
-        match (&column.values, &mut self.interner) {
-            (Values::Truth(_), _) => {
-                let truth = column.true_rows();
-                rows.iter().for_each(|row| put(row, u64::from(truth.contains(row))));
-            }
-            (Values::Words(words), None) => {
-                for row in rows.iter() {
-                    put(row, words.get(column.place(row)).map_or(0, |word| *word as u64));
-                }
-            }
-            (Values::Words(words), Some(interner)) => {
-                let len = if self.kind == Kind::Float4 { 4 } else { 8 };
-                for row in rows.iter() {
-                    let bytes = words.get(column.place(row)).map_or([0; 8], |word| word.to_le_bytes());
-                    put(row, interner.number(bytes.get(..len).unwrap_or_default())?.into());
-                }
-            }
-            (Values::Decimals(decimals), Some(interner)) => {
-                for row in rows.iter() {
-                    let mut image = [0; Decimal::MAX_LEN];
-                    let len = decimals.decimal(column.place(row)).render(&mut image);
-                    put(row, interner.number(image.get(..len).unwrap_or_default())?.into());
-                }
-            }
-            (Values::Bytes(bytes), Some(interner)) if bytes.codes.is_some() && !column.same => {
-                self.known.clear();
-                self.known.resize(bytes.starts.len(), UNKNOWN);
-                for row in rows.iter() {
-                    let entry = bytes.entry(row);
-                    let Some(known) = self.known.get_mut(entry) else { continue };
-                    if *known == UNKNOWN {
-                        *known = interner.number(bytes.value(entry))?;
-                    }
-                    put(row, u64::from(*known));
-                }
-            }
-            (Values::Bytes(bytes), Some(interner)) => {
-                for row in rows.iter() {
-                    put(row, interner.number(bytes.value(bytes.entry(column.place(row))))?.into());
-                }
-            }
-            (Values::Decimals(_) | Values::Bytes(_), None) => {}
-        }
-        Ok(())
-    }
-
-    fn value(&self, word: u64) -> KeyValue<'_> {
-        match &self.interner {
-            None => KeyValue::Word(word as i64),
-            Some(interner) => {
-                let value = interner.value(word as u32);
-                match self.kind {
-                    Kind::Float4 => KeyValue::Word(value.first_chunk().map_or(0, |b| i32::from_le_bytes(*b).into())),
-                    Kind::Float8 => KeyValue::Word(value.first_chunk().map_or(0, |b| i64::from_le_bytes(*b))),
-                    _ => KeyValue::Bytes(value),
-                }
-            }
-        }
-    }
-
-    fn memory(&self) -> usize {
-        self.interner.as_ref().map_or(0, Interner::memory)
-    }
-
-    /// How many words there are so far, if they are counted from zero.
-    fn words_used(&self) -> Option<usize> {
-        match (&self.interner, self.kind) {
-            (Some(interner), _) => Some(interner.len()),
-            (None, Kind::Truth) => Some(2),
-            (None, _) => None,
-        }
-    }
-}
 
 /// The groups found so far: their numbers by their keys.
 #[derive(Debug)]
@@ -138,6 +28,8 @@ struct Dense {
     /// [`UNKNOWN`] where no row has asked yet.
     groups: Vec<u32>,
 }
+
+const UNKNOWN: u32 = u32::MAX;
 
 /// Most numbers that [`Dense`] has.
 const MAX_DENSE: usize = 1 << 14;
@@ -194,19 +86,7 @@ impl Groups {
 
     /// A hash of a group's keys that does not depend on the groups there were before.
     pub fn key_hash(&self, group: usize) -> u64 {
-        (0..self.keys.len()).fold(0, |hash, key| {
-            let word = match self.key(group, key) {
-                KeyValue::Null => u64::MAX,
-                KeyValue::Word(word) => match self.keys.get(key).and_then(|key| key.interner.as_ref()) {
-                    Some(interner) => interner.hash(&word.to_le_bytes()),
-                    None => word as u64,
-                },
-                KeyValue::Bytes(value) => {
-                    self.keys.get(key).and_then(|key| key.interner.as_ref()).map_or(0, |interner| interner.hash(value))
-                }
-            };
-            mix(hash, word)
-        })
+        self.keys.iter().enumerate().fold(0, |hash, (number, key)| mix(hash, key.hash(self.key(group, number))))
     }
 
     /// Says for each of the rows which group it belongs to. Groups get their numbers in the order of their first rows.
@@ -294,16 +174,10 @@ impl Groups {
     }
 }
 
-/// Adds a word to a hash.
-#[inline]
-fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word ^ 0x2d35_8dcc_aa6c_78a5) * 0x8bb8_4b93_962e_acc9;
-    (product as u64) ^ (product >> 64) as u64
-}
-
 #[cfg(test)]
 mod unit {
     use super::*;
+    use crate::execution::batch::Values;
 
     fn words(values: &[i64], nulls: &[usize]) -> Column {
         let mut set = Selection::none();

@@ -5,12 +5,14 @@ mod extreme;
 mod floats;
 mod groups;
 mod interner;
+mod key;
 mod state;
 mod wire;
 
 pub use exact::{Server, wide_numeric};
-pub use groups::{Groups, KeyValue};
-pub use interner::Equality;
+pub use groups::Groups;
+pub use interner::{Equality, Interner};
+pub use key::{Key, KeyValue, mix};
 pub use state::{Aggregate, Function, Order, Outcome, Trouble};
 pub use wire::{Reader, put};
 

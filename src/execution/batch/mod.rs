@@ -5,6 +5,7 @@ mod compare;
 mod decimals;
 mod floats;
 mod integers;
+mod take;
 mod vector;
 
 pub use column::{Bytes, Column, Decimals, Kind, Memory, Operand, Values, content, unpadded};
@@ -12,6 +13,7 @@ pub use compare::{Comparison, compare_bytes, compare_decimals, compare_doubles, 
 pub use decimals::{Exact, combine_decimals};
 pub use floats::{FloatOp, double, double_word, float_arithmetic, float4, float4_word};
 pub use integers::{IntegerOp, integer_arithmetic};
+pub use take::taken;
 pub use vector::column_of;
 
 /// What a batch holds at most.

@@ -20,7 +20,7 @@ use crate::execution::batch::{Column, Kind};
 use crate::pg::error::OrochiError;
 use call::Call;
 pub use compile::Compiler;
-pub use datums::{Gatherer, kind_of};
+pub use datums::{Datums, Gatherer, kind_of};
 use logic::Connective;
 use membership::Membership;
 use row_by_row::RowByRow;

@@ -16,4 +16,5 @@ mod server;
 mod spill;
 mod state;
 
+pub use functions::equality_of;
 pub use node::register;

@@ -5,13 +5,11 @@ use super::output;
 use super::plan::Mode;
 use super::state::{State, short};
 use crate::execution::batch::MAX_ROWS;
-use crate::execution::batches::next_batch;
-use crate::execution::node::Methods;
+use crate::execution::batches::Source;
+use crate::execution::custom_node::{self, Methods};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::compat::pointers;
 use crate::pg::error::{OrRaise, OrochiError};
-use crate::pg::memory::ContextOwned;
-use crate::pg::unguarded;
 use pgrx::pg_sys::*;
 use pgrx::{pg_guard, pg_sys};
 use std::result::Result;
@@ -45,35 +43,19 @@ pub fn register() {
     unsafe { RegisterCustomScanMethods(&raw const SCAN_METHODS.0) }
 }
 
-/// Core's part, then ours.
-#[repr(C)]
-struct Node {
-    base: CustomScanState,
-    state: ContextOwned<State>,
-}
-
 /// Our part of a node.
 ///
 /// # Safety
 /// `node` must come from [`create`] and have begun, and no other reference to its state may be in use.
 pub unsafe fn state<'a>(node: *mut CustomScanState) -> &'a mut State {
     // SAFETY: the caller's promise.
-    match unsafe { (*node.cast::<Node>()).state.get() } {
-        Some(state) => state,
-        None => OrochiError::Internal("an aggregate was used after its end".into()).raise(),
-    }
+    unsafe { custom_node::state(node) }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn create(_plan: *mut CustomScan) -> *mut pg_sys::Node {
-    // SAFETY: the node is zeroed, then its fields are set.
-    unsafe {
-        let node = palloc0(size_of::<Node>()).cast::<Node>();
-        (*node).base.ss.ps.type_ = NodeTag::T_CustomScanState;
-        (*node).base.methods = &raw const EXEC_METHODS.0;
-        (&raw mut (*node).state).write(ContextOwned::bind_nothing());
-        node.cast()
-    }
+    // SAFETY: core makes nodes in the memory of the query.
+    unsafe { custom_node::create::<State>(&raw const EXEC_METHODS.0, None).cast() }
 }
 
 #[pg_guard]
@@ -86,14 +68,13 @@ unsafe extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EStat
         };
         let child = ExecInitNode(child, estate, flags);
         (*node).custom_ps = lappend(std::ptr::null_mut(), child.cast());
-        (*node.cast::<Node>()).state.set(compile(node, scan).or_raise());
+        custom_node::set_state(node, compile(node, scan).or_raise());
     }
 }
 
-/// Not guarded: what HAVING and the target list raise passes over this frame, which owns nothing, as it was raised.
 unsafe extern "C-unwind" fn execute(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: core's arguments.
-    unsafe { unguarded::ExecScan(&raw mut (*node).ss, Some(next), Some(recheck)) }
+    unsafe { custom_node::computed_row(node, next) }
 }
 
 /// The next group.
@@ -135,8 +116,9 @@ unsafe fn read_child(node: *mut CustomScanState, state: &mut State) -> Result<()
             state.read_states(child, query, memory)?;
         }
         let mut scratch = Box::new([0; MAX_ROWS]);
+        let mut source = Source::new(child, state.inputs.clone(), true);
         while state.mode != Mode::Final
-            && let Some(batch) = next_batch(child, &state.inputs)?
+            && let Some(batch) = source.next()?
         {
             pgrx::check_for_interrupts!();
             MemoryContextReset(memory);
@@ -156,12 +138,6 @@ unsafe fn read_child(node: *mut CustomScanState, state: &mut State) -> Result<()
     }
 }
 
-/// Groups are not rows of a table, which alone change while a row is waited for.
-#[pg_guard]
-unsafe extern "C-unwind" fn recheck(_scan: *mut ScanState, _slot: *mut TupleTableSlot) -> bool {
-    true
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan(node: *mut CustomScanState) {
     // SAFETY: core's arguments.
@@ -170,12 +146,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut CustomScanState) {
         state.clear();
         state.program.restart();
         for child in pointers::<PlanState>((*node).custom_ps) {
-            if !(*node).ss.ps.chgParam.is_null() {
-                UpdateChangedParamSet(child, (*node).ss.ps.chgParam);
-            }
-            if (*child).chgParam.is_null() {
-                ExecReScan(child);
-            }
+            custom_node::rescan_child(node, child);
         }
         ExecScanReScan(&raw mut (*node).ss);
     }
@@ -185,9 +156,12 @@ unsafe extern "C-unwind" fn rescan(node: *mut CustomScanState) {
 unsafe extern "C-unwind" fn end(node: *mut CustomScanState) {
     // SAFETY: core's arguments.
     unsafe {
+        if let Some(state) = custom_node::known_state::<State>(node) {
+            state.forget_files();
+        }
         for child in pointers::<PlanState>((*node).custom_ps) {
             ExecEndNode(child);
         }
-        drop((*node.cast::<Node>()).state.take());
+        custom_node::drop_state::<State>(node);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::node;
 use super::plan::{self, Grouping, Mode};
-use crate::execution::node::Methods;
-use crate::execution::planning::{batch_cost, batch_source};
+use crate::execution::batch_path::{batch_cost, batch_source};
+use crate::execution::custom_node::Methods;
 use crate::pg::compat::pointers;
 use crate::pg::error::OrRaise;
 use crate::pg::error::OrochiError;

@@ -3,9 +3,9 @@
 
 use super::state::State;
 use crate::columnar::encoding::{Physical, Selection};
-use crate::execution::aggregate::{KeyValue, Reader, put};
+use crate::execution::aggregate::{KeyValue, put};
 use crate::execution::batch::{Column, Kind, MAX_ROWS, content};
-use crate::execution::expression::Gatherer;
+use crate::execution::records::{self, Records};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use crate::pg::temp_file::TempFile;
@@ -33,6 +33,15 @@ pub struct Spill {
     /// Bytes written in all, for EXPLAIN.
     pub bytes: u64,
     record: Vec<u8>,
+}
+
+impl Spill {
+    /// Removes all files.
+    pub fn forget(&mut self) {
+        let files = self.files.drain(..).map(|(_, file)| file);
+        files.chain(self.open.drain(..).flatten()).for_each(TempFile::close);
+        *self = Self::default();
+    }
 }
 
 /// Bytes that the hash table may take.
@@ -88,9 +97,7 @@ impl State {
                 // SAFETY: the context lives as long as the query.
                 unsafe { TempFile::create() }
             });
-            file.write(&(record.len() as u64).to_le_bytes());
-            file.write(record);
-            *bytes += record.len() as u64 + 8;
+            *bytes += records::write(file, record);
         }
         counters::add(Counter::AggregateSpillBytes, *bytes - before);
         self.start_over();
@@ -121,11 +128,11 @@ impl State {
         self.start_over();
         self.spill.level = level;
         file.rewind()?;
-        let (mut records, mut lengths) = (Vec::new(), Vec::new());
+        let mut records = Records::default();
         loop {
             pgrx::check_for_interrupts!();
-            let more = read_records(&mut file, &mut records, &mut lengths)?;
-            self.merge(&records, &lengths)?;
+            let more = records.read(&mut file)?;
+            self.merge(&records)?;
             // SAFETY: the caller's promise.
             unsafe { self.spill_if_large(memory)? };
             if !more {
@@ -148,32 +155,29 @@ impl State {
         query: pg_sys::MemoryContext,
         memory: pg_sys::MemoryContext,
     ) -> Result<(), OrochiError> {
-        let (mut records, mut lengths) = (Vec::new(), Vec::new());
+        let mut records = Records::default();
         loop {
             // SAFETY: the caller's promise.
             let slot = unsafe { pg_sys::ExecProcNode(child) };
             // SAFETY: as above.
             let end = slot.is_null() || unsafe { u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 };
-            if end || lengths.len() == MAX_ROWS {
+            if end || records.is_full() {
                 // SAFETY: as above.
                 unsafe {
                     pg_sys::MemoryContextReset(memory);
                     let old = pg_sys::MemoryContextSwitchTo(memory);
-                    let merged = self.merge(&records, &lengths);
+                    let merged = self.merge(&records);
                     pg_sys::MemoryContextSwitchTo(old);
                     merged?;
                     self.spill_if_large(query)?;
                 }
                 records.clear();
-                lengths.clear();
             }
             if end {
                 return Ok(());
             }
-            let start = records.len();
             // SAFETY: the caller's promise.
-            unsafe { self.put_row(slot, &mut records)? };
-            lengths.push(records.len() - start);
+            records.push(|record| unsafe { self.put_row(slot, record) })?;
         }
     }
 
@@ -214,59 +218,22 @@ impl State {
     }
 
     /// Adds records to the groups.
-    fn merge(&mut self, records: &[u8], lengths: &[usize]) -> Result<(), OrochiError> {
-        let broken = || OrochiError::Internal("a temporary file does not hold what was written to it".into());
-        let mut rest = records;
-        let mut readers = Vec::with_capacity(lengths.len());
-        for len in lengths {
-            let (record, behind) = rest.split_at_checked(*len).ok_or_else(broken)?;
-            readers.push(Reader(record));
-            rest = behind;
-        }
-        let mut columns = Vec::with_capacity(self.keys.len());
-        for (kind, _) in &self.key_types {
-            let mut gatherer = Gatherer::new(*kind);
-            for reader in &mut readers {
-                let value = reader.value().ok_or_else(broken)?;
-                match (value, kind) {
-                    (Some(image), Kind::Numeric | Kind::Bytes(_)) => gatherer.push_image(image)?,
-                    (value, _) => {
-                        let word = value.map(|bytes| bytes.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes)));
-                        // SAFETY: the word was that of a key of this kind.
-                        unsafe { gatherer.push(word.map(Datum::from))? };
-                    }
-                }
-            }
-            columns.push(gatherer.finish()?);
-        }
+    fn merge(&mut self, records: &Records) -> Result<(), OrochiError> {
+        let mut readers = records.readers()?;
+        let kinds = self.key_types.iter().map(|(kind, _)| *kind);
+        let columns = kinds.map(|kind| records::gather(&mut readers, kind)).collect::<Result<Vec<_>, _>>()?;
         let columns: Vec<&Column> = columns.iter().collect();
         let mut groups = Box::new([0; MAX_ROWS]);
-        self.groups.assign(&columns, &Selection::first(lengths.len()), &mut groups).map_err(super::state::short)?;
+        self.groups.assign(&columns, &Selection::first(records.len()), &mut groups).map_err(super::state::short)?;
         for aggregate in &mut self.aggregates {
             aggregate.grow(self.groups.len()).map_err(super::state::short)?;
             for (reader, group) in readers.iter_mut().zip(groups.iter()) {
-                aggregate.merge(*group, reader, &mut self.server).map_err(super::state::trouble)?.ok_or_else(broken)?;
+                aggregate
+                    .merge(*group, reader, &mut self.server)
+                    .map_err(super::state::trouble)?
+                    .ok_or_else(records::broken)?;
             }
         }
         Ok(())
     }
-}
-
-/// Up to a batch of records; false at the end of the file.
-fn read_records(file: &mut TempFile, records: &mut Vec<u8>, lengths: &mut Vec<usize>) -> Result<bool, OrochiError> {
-    records.clear();
-    lengths.clear();
-    let mut len = [0; 8];
-    while lengths.len() < MAX_ROWS {
-        if !file.read(&mut len)? {
-            return Ok(false);
-        }
-        let start = records.len();
-        let len = u64::from_le_bytes(len) as usize;
-        records.try_reserve(len).map_err(|error| super::state::short(error.into()))?;
-        records.resize(start + len, 0);
-        file.read(records.get_mut(start..).unwrap_or_default())?;
-        lengths.push(len);
-    }
-    Ok(true)
 }

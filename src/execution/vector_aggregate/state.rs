@@ -58,10 +58,18 @@ impl State {
     /// Forgets all rows.
     pub fn clear(&mut self) {
         self.start_over();
-        self.spill = Spill::default();
         self.filled = false;
+        self.forget_files();
         for distinct in self.calls.iter_mut().filter_map(|call| call.distinct.as_deref_mut()) {
             distinct.clear();
+        }
+    }
+
+    /// Removes all temporary files.
+    pub fn forget_files(&mut self) {
+        self.spill.forget();
+        for distinct in self.calls.iter_mut().filter_map(|call| call.distinct.as_deref_mut()) {
+            distinct.forget_files();
         }
     }
 
