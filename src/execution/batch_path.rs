@@ -11,8 +11,10 @@ pub struct BatchPath {
     pub base: CustomPath,
     /// Total cost if the rows are asked for in batches.
     pub batch_cost: Cost,
-    /// The rows can be asked for in batches.
+    /// The node's conditions can be evaluated for batches.
     pub batches: bool,
+    /// What the path puts out to begin with, if that can be evaluated for batches.
+    pub target: *mut PathTarget,
 }
 
 /// Our path below projections that it does itself, if it is one; owns nothing and raises nothing.
@@ -69,7 +71,11 @@ pub unsafe fn batch_source(paths: *mut List) -> Option<*mut Path> {
 /// `path` must be a path.
 pub unsafe fn gives_batches(path: *mut Path) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { batch_path(path).is_some_and(|found| (*found).batches) && can_project((*(*path).pathtarget).exprs) }
+    unsafe {
+        let target = (*path).pathtarget;
+        let known = |found: *mut BatchPath| (*found).target == target || can_project((*target).exprs);
+        batch_path(path).is_some_and(|found| (*found).batches && known(found))
+    }
 }
 
 /// What a path costs if its rows are asked for in batches where that is possible.
@@ -83,6 +89,18 @@ pub unsafe fn batch_cost(path: *mut Path) -> Cost {
             Some(found) if gives_batches(path) => (*found).batch_cost,
             _ => (*path).total_cost,
         }
+    }
+}
+
+/// A relation's own target, if it can be evaluated for batches.
+///
+/// # Safety
+/// `rel` must be a relation of the planner's.
+pub unsafe fn fitting_target(rel: *mut RelOptInfo) -> *mut PathTarget {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let target = (*rel).reltarget;
+        if can_project((*target).exprs) { target } else { std::ptr::null_mut() }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::pg::error::{OrRaise, OrochiError};
 use crate::pg::memory::ContextOwned;
 use crate::pg::unguarded;
 use pgrx::pg_guard;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScanState, ExecReScan, PlanState, ScanState, TupleTableSlot, UpdateChangedParamSet,
 };
@@ -127,7 +128,7 @@ unsafe extern "C-unwind" fn computed_row_again(node: *mut CustomScanState, next:
         loop {
             pgrx::check_for_interrupts!();
             pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-            let slot = next(scan);
+            let slot = pg_guard_ffi_boundary(|| next(scan));
             if u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 {
                 return slot;
             }
@@ -143,7 +144,7 @@ unsafe extern "C-unwind" fn computed_row_again(node: *mut CustomScanState, next:
             let state = &raw mut (*projection).pi_state;
             let result = (*state).resultslot;
             pg_sys::ExecClearTuple(result);
-            pg_sys::ExecEvalExprSwitchContext(state, (*projection).pi_exprContext, &mut null);
+            crate::pg::compat::evaluate_projection(state, (*projection).pi_exprContext);
             pg_sys::ExecStoreVirtualTuple(result);
             return result;
         }

@@ -1,6 +1,6 @@
 //! Paths that scan columnar tables.
 
-use super::batch_path::{BatchPath, can_project};
+use super::batch_path::{BatchPath, can_project, fitting_target};
 use super::custom_node::Methods;
 use super::estimate::{EVERYTHING, Estimate, estimate, known_conditions};
 use super::node;
@@ -171,6 +171,7 @@ unsafe fn path(
         let share = if (*rel).rows > 0.0 { ((*model).rows / (*rel).rows).min(1.0) } else { 1.0 };
         (*found).batch_cost = read + rows * (*rel).tuples * share * work * BATCH_ROW_COST * cpu_tuple_cost;
         (*found).batches = can_project(clauses);
+        (*found).target = fitting_target(rel);
         (*path).flags = CUSTOMPATH_SUPPORT_PROJECTION | CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
         (*path).methods = &raw const PATH_METHODS.0;
         path.cast()

@@ -1,6 +1,7 @@
 //! Which rows of a vector matter, and narrowing them down by the values of a column.
 
 use super::types::{MAX_VECTOR_ROWS, Order};
+use super::values::value_at;
 use super::vector::{Decimals, Nulls, Vector};
 use super::zone::{Zone, is_set, order_keys, scaled_zone};
 
@@ -207,6 +208,15 @@ impl Vector {
             return decimals.narrow(test, rows);
         }
         let physical = self.physical;
+        let passes = |value: Option<&[u8]>| {
+            let keys = value.and_then(|value| order_keys(order, physical, value));
+            keys.is_none_or(|keys| test.meets(keys))
+        };
+        if let Some((codes, entries)) = self.dictionary().filter(|(_, entries)| entries.len() <= rows.count()) {
+            let value = |start: &u32| value_at(physical, self.data().get(*start as usize..)?);
+            let passes: Vec<bool> = entries.iter().map(|start| passes(value(start))).collect();
+            return keep(codes.iter().map(|code| passes.get(usize::from(*code)).is_none_or(|passes| *passes)), rows);
+        }
         match (self.fixed(), test) {
             (Some((data, 8)), Test::Between(low, high)) if order == Order::Signed => {
                 keep_signed(data, i64::from_le_bytes, (*low, *high), rows);
@@ -217,10 +227,7 @@ impl Vector {
             (Some((data, 2)), Test::Between(low, high)) if order == Order::Signed => {
                 keep_signed(data, |bytes| i16::from_le_bytes(bytes).into(), (*low, *high), rows);
             }
-            _ => rows.retain(|row| {
-                let keys = self.get(row).and_then(|value| order_keys(order, physical, value));
-                keys.is_none_or(|keys| test.meets(keys))
-            }),
+            _ => rows.retain(|row| passes(self.get(row))),
         }
     }
 }

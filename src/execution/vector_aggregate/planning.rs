@@ -109,7 +109,9 @@ impl Aggregation {
             if let Some(child) = batch_source((*input).pathlist)
                 && let Ok(grouping) = self.grouping(child)
             {
-                add_path(self.output, self.path(child, batch_cost(child), &grouping, Mode::Whole, self.target).cast());
+                let path = self.path(child, batch_cost(child), &grouping, Mode::Whole, self.target).cast::<Path>();
+                self.drop_dearer_sorted(path);
+                add_path(self.output, path);
             }
             if (*self.output).consider_parallel
                 && let Some(child) = batch_source((*input).partial_pathlist)
@@ -118,6 +120,26 @@ impl Aggregation {
                 && grouping.calls.iter().all(|call| (**call).aggdistinct.is_null())
             {
                 self.add_parallel_path(child, &grouping);
+            }
+        }
+    }
+
+    /// Removes sorted paths that cost no less than ours with a sort of its groups. Where most of the cost lies below, which both share, the planner
+    /// takes them to be equal, and the sorted one to be better; but that one asks for rows, of which there may be many more than it expects.
+    ///
+    /// # Safety
+    /// As for [`add_paths`].
+    unsafe fn drop_dearer_sorted(&self, ours: *mut Path) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let groups = (*ours).rows.max(2.0);
+            let sort = groups * (groups.log2() * 2.0 + 1.0) * cpu_operator_cost;
+            for path in pointers::<Path>((*self.output).pathlist) {
+                let dearer = (*path).total_cost >= (*ours).total_cost + sort;
+                // One that gives its first rows early may be what a LIMIT needs.
+                if dearer && !(*path).pathkeys.is_null() && (*path).startup_cost >= (*ours).startup_cost * 0.99 {
+                    (*self.output).pathlist = list_delete_ptr((*self.output).pathlist, path.cast());
+                }
             }
         }
     }

@@ -71,7 +71,7 @@ pub unsafe fn compile(
             key_types,
             key_params,
             kinds: kinds.into(),
-            shape: Rc::new(shape),
+            shape,
             program: compiler_of_pairs.finish(),
             residual,
             others,

@@ -30,7 +30,7 @@ pub struct Pairs {
     len: usize,
     lefts: Lefts,
     rights: Rights,
-    shape: Rc<Shape>,
+    shape: Shape,
     kinds: Rc<[Option<Kind>]>,
     stored: Rc<Vec<Stored>>,
     /// Those that were asked for.
@@ -40,7 +40,7 @@ pub struct Pairs {
 impl Pairs {
     /// So many pairs.
     pub fn new(len: usize, lefts: Lefts, rights: Rights, state: &super::state::State) -> Self {
-        let (shape, kinds, stored) = (state.shape.clone(), state.kinds.clone(), state.columns.clone());
+        let (shape, kinds, stored) = (state.shape, state.kinds.clone(), state.columns.clone());
         Self { len, lefts, rights, columns: vec![None; kinds.len()], shape, kinds, stored }
     }
 
@@ -70,9 +70,6 @@ impl Input for Pairs {
     }
 
     fn column(&mut self, number: usize) -> Result<Rc<Column>, OrochiError> {
-        let sides = self.shape.probe + self.shape.build;
-        let number = number.checked_sub(sides).map_or(Some(number), |alias| self.shape.aliases.get(alias).copied());
-        let Some(number) = number else { return Err(OrochiError::Internal("a join lacks a column".into())) };
         if let Some(Some(column)) = self.columns.get(number) {
             return Ok(column.clone());
         }

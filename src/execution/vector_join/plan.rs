@@ -1,10 +1,9 @@
 //! What the planner hands to the executor: which rows come out, and how the sides' rows are compared.
 //!
-//! The plan's `custom_scan_tlist` is the output of the probe side, then that of the build side, then columns of either under other names: from 16 on
-//! a column above an outer join is not the same Var as below it. `custom_exprs` holds the probe side's keys, the build side's, and the conditions that
+//! The plan's `custom_scan_tlist` is the output of the probe side, then that of the build side. `custom_exprs` holds the probe side's keys, the build side's, and the conditions that
 //! pairs have to meet besides; `custom_private` holds numbers.
 
-use crate::pg::compat::int_list;
+use crate::pg::compat::{self, int_list};
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, List, Node, NodeTag, PlaceHolderVar, Var};
 use std::ffi::c_void;
@@ -78,7 +77,7 @@ impl Way {
 }
 
 /// How many there are of what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub way: Way,
     /// Columns of the probe side.
@@ -89,8 +88,6 @@ pub struct Shape {
     pub keys: usize,
     /// Whether the build side gives batches; the probe side always does.
     pub build_batches: bool,
-    /// The columns that are there once more, behind those of both sides.
-    pub aliases: Vec<usize>,
 }
 
 /// Writes the shape for `custom_private`.
@@ -98,12 +95,10 @@ pub struct Shape {
 /// # Safety
 /// The current memory context must be the plan's.
 pub unsafe fn encode(shape: &Shape) -> *mut List {
-    let Shape { way, probe, build, keys, build_batches, .. } = shape;
-    let numbers = [*way as usize, *probe, *build, *keys, usize::from(*build_batches)];
-    let numbers =
-        numbers.into_iter().map(|number| number as i32).chain(shape.aliases.iter().map(|column| *column as i32));
+    let Shape { way, probe, build, keys, build_batches } = *shape;
+    let numbers = [way as usize, probe, build, keys, usize::from(build_batches)].map(|number| number as i32);
     // SAFETY: the caller's promise.
-    numbers.fold(std::ptr::null_mut(), |list, number| unsafe { pg_sys::lappend_int(list, number) })
+    numbers.into_iter().fold(std::ptr::null_mut(), |list, number| unsafe { pg_sys::lappend_int(list, number) })
 }
 
 /// Reads what [`encode`] wrote.
@@ -113,43 +108,46 @@ pub unsafe fn encode(shape: &Shape) -> *mut List {
 pub unsafe fn decode(list: *mut List) -> Option<Shape> {
     // SAFETY: the caller's promise.
     let numbers: Vec<usize> = unsafe { int_list(list) }.into_iter().map(|number| number as usize).collect();
-    let (&[way, probe, build, keys, batches], aliases) = numbers.split_first_chunk()?;
-    let (way, build_batches) = (*Way::ALL.get(way)?, batches == 1);
-    Some(Shape { way, probe, build, keys, build_batches, aliases: aliases.to_vec() })
+    let &[way, probe, build, keys, batches] = numbers.as_slice() else { return None };
+    Some(Shape { way: *Way::ALL.get(way)?, probe, build, keys, build_batches: batches == 1 })
 }
 
-/// The columns of both sides, and those that expressions name otherwise.
-pub struct Columns {
-    /// All of them.
-    pub entries: Vec<*mut Node>,
-    /// How many are the sides' own.
-    own: usize,
-    /// What each of the others is.
-    pub aliases: Vec<usize>,
-}
+/// The columns of both sides, as the expressions above the join name them.
+///
+/// From 16 on a Var says which outer joins it stands above, so that the join's own conditions and what comes out of it name a column differently. Core finds a
+/// column of `custom_scan_tlist` by its first name only, which has to be that of the target list, for there other nodes look, too; conditions are
+/// our own and can be changed.
+pub struct Columns(pub Vec<*mut Node>);
 
 impl Columns {
-    /// Those of the sides.
-    pub fn new(entries: Vec<*mut Node>) -> Self {
-        Self { own: entries.len(), entries, aliases: Vec::new() }
-    }
-
-    /// Adds what the expressions name otherwise.
+    /// Takes over the names that columns have in expressions.
     ///
     /// # Safety
-    /// `expressions` must be expressions over the sides' columns; here and below each node has the type that its tag says.
-    pub unsafe fn add_aliases(&mut self, expressions: impl IntoIterator<Item = *mut Node>) {
+    /// `expressions` must be expressions over the columns; here and below each node has the type that its tag says.
+    pub unsafe fn name_as_in(&mut self, expressions: impl IntoIterator<Item = *mut Node>) {
         for expression in expressions {
             // SAFETY: the caller's promise.
-            unsafe { visit(expression, (&raw mut *self).cast()) };
+            unsafe { name(expression, (&raw mut *self).cast()) };
         }
     }
 
-    /// The sides' column that an expression is but for the outer joins that it stands above.
-    unsafe fn original(&self, expression: *mut Node) -> Option<usize> {
-        let own = self.entries.get(..self.own).unwrap_or_default();
+    /// A copy of a condition that names columns as they are named here.
+    ///
+    /// # Safety
+    /// As for [`Self::name_as_in`].
+    pub unsafe fn renamed(&mut self, condition: *mut Node) -> *mut Node {
+        // SAFETY: the caller's promise; the copy is nobody else's.
+        unsafe {
+            let copy = pg_sys::copyObjectImpl(condition.cast()).cast::<Node>();
+            rename(copy, (&raw mut *self).cast());
+            copy
+        }
+    }
+
+    /// The column that an expression is, but for the outer joins that it stands above.
+    unsafe fn place(&self, expression: *mut Node) -> Option<usize> {
         // SAFETY: the caller's promise.
-        own.iter().position(|known| unsafe {
+        self.0.iter().position(|known| unsafe {
             match ((**known).type_, (*expression).type_) {
                 (NodeTag::T_Var, NodeTag::T_Var) => {
                     let (a, b) = (&*known.cast::<Var>(), &*expression.cast::<Var>());
@@ -159,25 +157,38 @@ impl Columns {
                     let (a, b) = (&*known.cast::<PlaceHolderVar>(), &*expression.cast::<PlaceHolderVar>());
                     (a.phid, a.phlevelsup) == (b.phid, b.phlevelsup)
                 }
-                _ => false,
+                _ => pg_sys::equal(known.cast(), expression.cast()),
             }
         })
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn visit(node: *mut Node, context: *mut c_void) -> bool {
-    // SAFETY: called by `add_aliases` with its columns, and by PostgreSQL's walker with the same.
+unsafe extern "C-unwind" fn name(node: *mut Node, context: *mut c_void) -> bool {
+    // SAFETY: called by `name_as_in` with its columns, and by PostgreSQL's walker with the same.
     unsafe {
         let Some(columns) = context.cast::<Columns>().as_mut().filter(|_| !node.is_null()) else { return false };
-        if columns.entries.iter().any(|known| pg_sys::equal(known.cast(), node.cast())) {
-            return false;
+        match columns.place(node) {
+            Some(place) => {
+                columns.0[place] = node;
+                false
+            }
+            None => pg_sys::expression_tree_walker(node, Some(name), context),
         }
-        if let Some(place) = columns.original(node) {
-            columns.entries.push(node);
-            columns.aliases.push(place);
-            return false;
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rename(node: *mut Node, context: *mut c_void) -> bool {
+    // SAFETY: called by `renamed` with its columns and a copy, and by PostgreSQL's walker with the same.
+    unsafe {
+        let Some(columns) = context.cast::<Columns>().as_mut().filter(|_| !node.is_null()) else { return false };
+        match columns.place(node) {
+            Some(place) => {
+                compat::take_nulling_joins(node, columns.0[place]);
+                false
+            }
+            None => pg_sys::expression_tree_walker(node, Some(rename), context),
         }
-        pg_sys::expression_tree_walker(node, Some(visit), context)
     }
 }

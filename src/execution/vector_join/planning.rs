@@ -4,7 +4,9 @@ use super::node;
 use super::plan::{self, Columns, Shape, Way};
 use crate::execution::aggregate::Equality;
 use crate::execution::batch::Kind;
-use crate::execution::batch_path::{BatchPath, batch_cost, batch_source, can_project, gives_batches, have_kinds};
+use crate::execution::batch_path::{
+    BatchPath, batch_cost, batch_source, can_project, fitting_target, gives_batches, have_kinds,
+};
 use crate::execution::custom_node::Methods;
 use crate::execution::expression::kind_of;
 use crate::execution::vector_aggregate::equality_of;
@@ -168,7 +170,8 @@ impl Join {
             let found = palloc0(size_of::<JoinPath>()).cast::<JoinPath>();
             (*found).way = way;
             (*found).clauses = clauses;
-            (*found).base.batches = can_project((*target).exprs) && can_project(clauses.others);
+            (*found).base.batches = can_project(clauses.others);
+            (*found).base.target = fitting_target(self.output);
             let base = &raw mut (*found).base.base;
             (*base).path.type_ = NodeTag::T_CustomPath;
             (*base).path.pathtype = NodeTag::T_CustomScan;
@@ -253,10 +256,11 @@ unsafe fn table_bytes(path: *mut Path, keys: f64) -> f64 {
 unsafe fn build_source(rel: *mut RelOptInfo, parallel: bool) -> Option<*mut Path> {
     // SAFETY: the caller's promise.
     unsafe {
+        let own = (*rel).reltarget;
+        let own_fits = have_kinds((*own).exprs);
+        let fits = |target: *mut PathTarget| if target == own { own_fits } else { have_kinds((*target).exprs) };
         let usable = pointers::<Path>((*rel).pathlist).into_iter().filter(|path| {
-            (**path).param_info.is_null()
-                && (!parallel || (**path).parallel_safe)
-                && have_kinds((*(**path).pathtarget).exprs)
+            (**path).param_info.is_null() && (!parallel || (**path).parallel_safe) && fits((**path).pathtarget)
         });
         usable.min_by(|a, b| batch_cost(*a).total_cmp(&batch_cost(*b)))
     }
@@ -332,7 +336,7 @@ unsafe fn list_make2<T>(a: *mut T, b: *mut T) -> *mut List {
 #[pg_guard]
 unsafe extern "C-unwind" fn plan_path(
     _root: *mut PlannerInfo,
-    _rel: *mut RelOptInfo,
+    rel: *mut RelOptInfo,
     path: *mut CustomPath,
     targets: *mut List,
     _clauses: *mut List,
@@ -348,11 +352,11 @@ unsafe extern "C-unwind" fn plan_path(
             pointers::<TargetEntry>((*plan).targetlist).into_iter().map(|entry| (*entry).expr.cast::<Node>())
         };
         let (probe_columns, build_columns) = (output(probe).count(), output(build).count());
-        let mut columns = Columns::new(output(probe).chain(output(build)).collect());
-        let conditions = [clauses.probe_keys, clauses.build_keys, clauses.residual].map(|list| pointers::<Node>(list));
-        columns.add_aliases(pointers::<TargetEntry>(targets).into_iter().map(|entry| (*entry).expr.cast()));
-        columns.add_aliases(pointers::<Node>(clauses.others));
-        columns.add_aliases(conditions.iter().flatten().copied());
+        let mut columns = Columns(output(probe).chain(output(build)).collect());
+        // There are no targets where a projection puts its own in their place afterwards; that is over what the relation puts out.
+        columns.name_as_in(pointers::<Node>((*(*rel).reltarget).exprs));
+        columns.name_as_in(pointers::<TargetEntry>(targets).into_iter().map(|entry| (*entry).expr.cast()));
+        columns.name_as_in(pointers::<Node>(clauses.others));
         let scan = palloc0(size_of::<CustomScan>()).cast::<CustomScan>();
         (*scan).scan.plan.type_ = NodeTag::T_CustomScan;
         (*scan).scan.plan.targetlist = targets;
@@ -360,18 +364,20 @@ unsafe extern "C-unwind" fn plan_path(
         (*scan).flags = (*path).flags;
         (*scan).methods = &raw const node::SCAN_METHODS.0;
         (*scan).custom_plans = plans;
-        for (number, expression) in columns.entries.iter().enumerate() {
+        for (number, expression) in columns.0.iter().enumerate() {
             let copy = copyObjectImpl(expression.cast()).cast::<Expr>();
             let entry = makeTargetEntry(copy, number as i16 + 1, std::ptr::null_mut(), false);
             (*scan).custom_scan_tlist = lappend((*scan).custom_scan_tlist, entry.cast());
         }
-        for condition in conditions.iter().flatten() {
-            (*scan).custom_exprs = lappend((*scan).custom_exprs, copyObjectImpl(condition.cast()));
+        for list in [clauses.probe_keys, clauses.build_keys, clauses.residual] {
+            for condition in pointers::<Node>(list) {
+                (*scan).custom_exprs = lappend((*scan).custom_exprs, columns.renamed(condition).cast());
+            }
         }
-        let keys = conditions.first().map_or(0, Vec::len);
+        let keys = list_length(clauses.probe_keys) as usize;
         let build_batches = pointers::<Path>((*path).custom_paths).last().is_some_and(|build| gives_batches(*build));
-        let (probe, build, aliases) = (probe_columns, build_columns, columns.aliases);
-        (*scan).custom_private = plan::encode(&Shape { way, probe, build, keys, build_batches, aliases });
+        let (probe, build) = (probe_columns, build_columns);
+        (*scan).custom_private = plan::encode(&Shape { way, probe, build, keys, build_batches });
         scan.cast()
     }
 }

@@ -38,7 +38,7 @@ pub enum Phase {
 
 /// What the node knows besides core's part.
 pub struct State {
-    pub shape: Rc<Shape>,
+    pub shape: Shape,
     /// Kinds of all columns.
     pub kinds: Rc<[Option<Kind>]>,
     pub key_types: Vec<(Kind, Equality)>,

@@ -445,6 +445,48 @@ pub unsafe fn group_clauses(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List
     }
 }
 
+/// Computes the values of a projection into its slot, which has to be empty.
+///
+/// # Safety
+/// `state` must be that of a projection, and `context` its context.
+pub unsafe fn evaluate_projection(state: *mut pg_sys::ExprState, context: *mut pg_sys::ExprContext) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let old = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let mut null = false;
+        // From 18 on there is no result of which to say that it is NULL.
+        let null = if cfg!(feature = "pg18") { std::ptr::null_mut() } else { &raw mut null };
+        if let Some(evaluate) = (*state).evalfunc {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, context, null));
+        }
+        pg_sys::MemoryContextSwitchTo(old);
+    }
+}
+
+/// Makes a Var or a PlaceHolderVar stand above the same outer joins as another one. Does nothing to other nodes, nor before 16, where they do not say.
+///
+/// # Safety
+/// Both must be nodes of the same type.
+pub unsafe fn take_nulling_joins(node: *mut pg_sys::Node, from: *mut pg_sys::Node) {
+    #[cfg(feature = "pg15")]
+    let _ = (node, from);
+    // SAFETY: the caller's promise; each node has the type that its tag says.
+    #[cfg(not(feature = "pg15"))]
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_Var => {
+                let (node, from) = (node.cast::<pg_sys::Var>(), from.cast::<pg_sys::Var>());
+                (*node).varnullingrels = pg_sys::bms_copy((*from).varnullingrels);
+            }
+            pg_sys::NodeTag::T_PlaceHolderVar => {
+                let (node, from) = (node.cast::<pg_sys::PlaceHolderVar>(), from.cast::<pg_sys::PlaceHolderVar>());
+                (*node).phnullingrels = pg_sys::bms_copy((*from).phnullingrels);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Whether EXPLAIN names tables with their columns: if there is more than one.
 ///
 /// # Safety

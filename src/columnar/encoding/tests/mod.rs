@@ -176,6 +176,23 @@ pub fn check_vector(vector: &Vector, column: &ColumnType, entry: &VectorEntry) {
         }
     }
     assert_same_zone(column.order, zone, entry.zone);
+    check_narrowing(vector, column);
+}
+
+/// Rows are left out by tests as they are by a look at each value, whichever way the vector holds them.
+fn check_narrowing(vector: &Vector, column: &ColumnType) {
+    let keys = |row| vector.get(row).and_then(|value| order_keys(column.order, column.physical, value));
+    let known = keys(vector.len() / 2).or_else(|| keys(0));
+    // Keys of numerics come from doubles, which are not computed in the same way of integers.
+    let Some(zone) = known.filter(|_| column.order != Order::Decimal) else { return };
+    for test in [Test::Between(zone.min, zone.max), Test::Between(0, zone.min), Test::OneOf(vec![zone])] {
+        let mut rows = Selection::first(vector.len());
+        vector.narrow(column.order, &test, &mut rows);
+        for row in 0..vector.len() {
+            let passes = !vector.is_null(row) && keys(row).is_none_or(|keys| test.can_pass(Some(keys), 1, 0));
+            assert_eq!(rows.contains(row), passes, "row {row}, {test:?}");
+        }
+    }
 }
 
 /// Keys of numerics come from doubles, which the writer computes in another way.
