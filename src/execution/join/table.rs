@@ -36,6 +36,8 @@ pub struct Table {
     /// The next row of the same chain.
     next: Vec<u32>,
     index: Index,
+    /// The least and the greatest word of the only key.
+    bounds: (i64, i64),
     /// No two rows have the same keys.
     unique: bool,
     /// The words of the batch at hand.
@@ -50,6 +52,7 @@ impl Table {
             words: vec![Vec::new(); keys.len()],
             next: Vec::new(),
             index: Index::Hashed { heads: vec![NONE] },
+            bounds: (i64::MAX, i64::MIN),
             unique: true,
             scratch: vec![[0; MAX_ROWS]; keys.len()],
         }
@@ -67,9 +70,7 @@ impl Table {
 
     /// Bytes held, or that will be once the table is finished.
     pub fn memory(&self) -> usize {
-        let heads = match &self.index {
-            Index::Direct { heads, .. } | Index::Hashed { heads } => heads.capacity().max(self.len() * 2),
-        };
+        let heads = self.span().map_or(self.hashed_places(), |(_, places)| places);
         let words: usize = self.words.iter().map(|words| words.capacity() * 8).sum();
         words + (self.next.capacity() + heads) * 4 + self.keys.iter().map(Key::memory).sum::<usize>()
     }
@@ -86,6 +87,9 @@ impl Table {
             self.keys.iter_mut().zip(columns).zip(&mut self.words).zip(&mut self.scratch)
         {
             key.words(column, &plain, out)?;
+            let (low, high) = self.bounds;
+            let word = plain.iter().map(|row| out[row] as i64);
+            self.bounds = word.fold((low, high), |(low, high), word| (low.min(word), high.max(word)));
             words.try_reserve(count)?;
             words.extend(rows.iter().map(|row| out[row]));
         }
@@ -109,7 +113,7 @@ impl Table {
     pub fn finish(&mut self, pause: impl Fn()) -> Result<(), OutOfMemory> {
         self.index = match self.span() {
             Some((low, places)) => Index::Direct { low, heads: heads(places)? },
-            None => Index::Hashed { heads: heads((self.len() + self.len() / 2).max(1).next_power_of_two())? },
+            None => Index::Hashed { heads: heads(self.hashed_places())? },
         };
         let Self { words, next, index, unique, .. } = self;
         // From the last to the first, so that chains go from the first to the last.
@@ -137,16 +141,21 @@ impl Table {
 
     /// The least word of the only key and how many lie between it and the greatest, if these are few.
     fn span(&self) -> Option<(u64, usize)> {
-        let [words] = self.words.as_slice() else { return None };
-        let chained =
-            words.iter().zip(&self.next).filter(|(_, next)| **next != UNCHAINED).map(|(word, _)| *word as i64);
-        let (low, high) = chained.fold((i64::MAX, i64::MIN), |(low, high), word| (low.min(word), high.max(word)));
+        let (low, high) = self.bounds;
+        if self.keys.len() != 1 {
+            return None;
+        }
         if low > high {
             return Some((0, 0));
         }
         let places = high.abs_diff(low).checked_add(1)?;
         let most = (self.len() as u64).saturating_mul(SPREAD).max(FEW_PLACES);
         (places <= most).then_some((low as u64, places as usize))
+    }
+
+    /// How many chains there are where they are found by a hash.
+    fn hashed_places(&self) -> usize {
+        (self.len() + self.len() / 2).max(1).next_power_of_two()
     }
 
     /// The first row with the keys of each row of a batch, [`NONE`] where there is none; the rows that have one.
