@@ -63,6 +63,10 @@ SELECT count(*), sum(id) FROM a WHERE id IN (SELECT i4 FROM e WHERE b);
 SELECT count(*), sum(id) FROM a WHERE id NOT IN (SELECT i4 FROM e WHERE i4 IS NOT NULL);
 SELECT count(*), count(e.t) FROM a LEFT JOIN e ON a.id = e.id WHERE e.id IS NULL;
 SELECT a.id, e.t FROM a LEFT JOIN e ON a.id = e.id WHERE e.id IS NULL ORDER BY a.id LIMIT 5;
+-- A key of a semi join's other side stands for its own above it.
+SELECT count(*), sum(a.id), sum(x.id), bool_and(x.b) FROM a JOIN e x ON a.i4 = x.i4 AND a.id > x.id WHERE a.i4 IN (SELECT i8 / 10000000000 FROM e WHERE id < 900);
+SELECT count(*), sum(a.id), sum(x.id), min(x.t) FROM a JOIN e x ON a.t = x.t AND a.i2 = x.i2 WHERE a.i2::numeric IN (SELECT n FROM e WHERE id % 3 > 0);
+SELECT count(*), sum(a.id), sum(x.id), min(x.t) FROM a JOIN e x ON a.n = x.n AND a.t = x.t WHERE a.n IN (SELECT i.n FROM e i WHERE i.i2 > 0 AND i.id <> a.id);
 -- Nothing on one side.
 SELECT count(*) FROM a JOIN nothing ON a.id = nothing.id;
 SELECT count(*), count(nothing.t) FROM a LEFT JOIN nothing ON a.id = nothing.id;

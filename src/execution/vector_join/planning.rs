@@ -115,6 +115,11 @@ impl Join {
         // SAFETY: the caller's promise.
         unsafe {
             let Some(clauses) = self.clauses(probe, build) else { return };
+            // Rows of the build side come out at the end, when the rows that met them have gone.
+            let named = pull_varnos(self.root, (*(*self.output).reltarget).exprs.cast());
+            if way == Way::BuildSemi && bms_overlap(named, (*probe).relids) {
+                return;
+            }
             if let Some(source) = batch_source((*probe).pathlist)
                 && let Some(table) = build_source(build, false)
             {

@@ -91,14 +91,16 @@ impl State {
     fn step(&mut self, probing: &mut Probing) -> Result<Option<Joined>, OrochiError> {
         let way = self.shape.way;
         if !probing.paired && matches!(way, Way::ProbeSemi | Way::ProbeAnti) {
-            probing.matched = self.matched(probing)?;
+            let (matched, rights) = self.matched(probing)?;
             probing.paired = true;
-            let rows = match way {
-                Way::ProbeSemi => probing.matched,
-                _ => probing.batch.rows.and_not(&probing.matched),
-            };
+            let without = probing.batch.rows.and_not(&matched);
             probing.matched = probing.batch.rows;
-            return Ok(self.lone(probing, rows));
+            // What stands above may take a key from either side.
+            return Ok(match way {
+                Way::ProbeAnti => self.lone(probing, without),
+                _ if matched.is_empty() => None,
+                _ => Some(Joined { pairs: self.pairs(probing, rights), rows: matched }),
+            });
         }
         if !probing.paired && way.gives_pairs() && self.is_single(probing) {
             probing.paired = true;
@@ -172,14 +174,14 @@ impl State {
         Ok(())
     }
 
-    /// The rows of a batch that are in a pair. A row's matches are tried one after the other until one meets the conditions.
-    fn matched(&mut self, probing: &Probing) -> Result<Selection, OrochiError> {
+    /// The rows of a batch that are in a pair, and the match of each. A row's matches are tried one after the other until one meets the conditions.
+    fn matched(&mut self, probing: &Probing) -> Result<(Selection, Vec<u32>), OrochiError> {
+        let mut current = probing.first.get(..probing.batch.len).unwrap_or_default().to_vec();
         if self.residual.is_empty() {
-            return Ok(probing.found);
+            return Ok((probing.found, current));
         }
         let mut matched = Selection::none();
         let mut left = probing.found;
-        let mut current = probing.first.get(..probing.batch.len).unwrap_or_default().to_vec();
         while !left.is_empty() {
             pgrx::check_for_interrupts!();
             let mut pairs = self.pairs(probing, current.clone());
@@ -190,14 +192,11 @@ impl State {
             for row in left.iter() {
                 current[row] = self.table.following(row, current[row]);
             }
-            for row in met.iter() {
-                current[row] = NONE;
-            }
             let mut more = Selection::none();
             left.iter().filter(|row| current[*row] != NONE).for_each(|row| more.insert(row));
             left = more;
         }
-        Ok(matched)
+        Ok((matched, current))
     }
 
     /// Up to a batch of the pairs that are left, put together; `None` if there were only such as need not be looked at.
