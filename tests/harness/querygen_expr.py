@@ -32,7 +32,7 @@ class Expressions(Conditions):
     def _choice(self, family, depth):
         a, b = self.pair(family, depth)
         if self.maybe(0.15):
-            return a.but(sql=f"nullif({a.sql}, {b.sql})")
+            return a.but(sql=f"nullif({a.sql}, {b.sql})", collation=a.collation or b.collation)
         sql = self.random.choice((f"CASE WHEN {self.condition(depth)} THEN {a.sql} ELSE {b.sql} END", f"coalesce({a.sql}, {b.sql})",
                                   f"greatest({a.sql}, {b.sql})", f"least({a.sql}, {b.sql})", f"CASE WHEN {self.condition(depth)} THEN {a.sql} END"))
         return merged(sql, a, b)
