@@ -250,24 +250,9 @@ unsafe extern "C-unwind" fn set_join_pathlist(
             previous(root, output, outer, inner, kind, extra);
         }
         if execution::batch_path::reads_columnar(outer) || execution::batch_path::reads_columnar(inner) {
-            plan_join(root, output, outer, inner, kind, extra);
+            execution::vector_join::planning::add_paths(root, output, outer, inner, kind, extra);
         }
     }
-}
-
-/// # Safety
-/// Core's arguments.
-#[pg_guard]
-unsafe extern "C-unwind" fn plan_join(
-    root: *mut PlannerInfo,
-    output: *mut RelOptInfo,
-    outer: *mut RelOptInfo,
-    inner: *mut RelOptInfo,
-    kind: JoinType::Type,
-    extra: *mut JoinPathExtraData,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { execution::vector_join::planning::add_paths(root, output, outer, inner, kind, extra) }
 }
 
 unsafe extern "C-unwind" fn create_upper_paths(

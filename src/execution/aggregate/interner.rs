@@ -94,19 +94,22 @@ impl Interner {
 
     /// The number of a value, if it has one.
     pub fn find(&self, value: &[u8]) -> Option<u32> {
+        self.find_hashed(self.equality.hash(value), value)
+    }
+
+    fn find_hashed(&self, hash: u64, value: &[u8]) -> Option<u32> {
         let Self { equality, values, ends, table } = self;
         let identity = equality.identity(value);
-        let equal = |known: &u32| equality.identity(value_of(values, ends, *known)) == identity;
-        table.find(equality.hash(value), equal).copied()
+        table.find(hash, |known| equality.identity(value_of(values, ends, *known)) == identity).copied()
     }
 
     /// The number of a value, which may be a new one.
     pub fn number(&mut self, value: &[u8]) -> Result<u32, OutOfMemory> {
-        if let Some(known) = self.find(value) {
+        let hash = self.equality.hash(value);
+        if let Some(known) = self.find_hashed(hash, value) {
             return Ok(known);
         }
         let Self { equality, values, ends, table } = self;
-        let hash = equality.hash(value);
         let number = u32::try_from(ends.len()).map_err(|_| OutOfMemory)?;
         values.try_reserve(value.len())?;
         ends.try_reserve(1)?;

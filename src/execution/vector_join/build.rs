@@ -3,7 +3,7 @@
 use super::state::{State, short};
 use crate::execution::batch::Column;
 use crate::execution::batches::Batch;
-use crate::execution::join::Marks;
+use crate::execution::join::{Marks, Stored};
 use crate::monitor::counters::{self, Counter};
 use crate::pg::error::OrochiError;
 use pgrx::pg_sys::{self, MemoryContext};
@@ -79,10 +79,7 @@ impl State {
         }
         let keys: Vec<&Column> = keys.iter().map(|key| &**key).collect();
         self.table.add(&keys, &rows).map_err(short)?;
-        let Some(columns) = Rc::get_mut(&mut self.columns) else {
-            return Err(OrochiError::Internal("the build side of a join is still in use".into()));
-        };
-        for (stored, column) in columns.iter_mut().zip(&batch.columns) {
+        for (stored, column) in self.columns_mut()?.iter_mut().zip(&batch.columns) {
             stored.add(column, &rows).map_err(short)?;
         }
         Ok(())
@@ -94,21 +91,17 @@ impl State {
             pgrx::check_for_interrupts!();
         };
         self.table.finish(pause).map_err(short)?;
-        let Some(columns) = Rc::get_mut(&mut self.columns) else {
-            return Err(OrochiError::Internal("the build side of a join is still in use".into()));
-        };
-        columns.iter_mut().try_for_each(|stored| stored.seal()).map_err(short)?;
+        self.seal_columns()?;
         if self.shape.way.marks() {
             self.marks = Marks::none(self.table.len());
         }
-        self.peak = self.peak.max(self.build_memory());
-        self.table_rows = self.table_rows.max(self.table.len());
+        self.note_size();
         Ok(())
     }
 
     /// Bytes that the build side takes.
     pub fn build_memory(&self) -> usize {
-        let columns: usize = self.columns.iter().map(crate::execution::join::Stored::memory).sum();
+        let columns: usize = self.columns.iter().map(Stored::memory).sum();
         columns + self.table.memory() + self.marks.memory()
     }
 }

@@ -65,7 +65,8 @@ struct Join {
 ///
 /// # Safety
 /// Arguments as core passes them to `set_join_pathlist_hook`.
-pub unsafe fn add_paths(
+#[pg_guard]
+pub unsafe extern "C-unwind" fn add_paths(
     root: *mut PlannerInfo,
     output: *mut RelOptInfo,
     outer: *mut RelOptInfo,

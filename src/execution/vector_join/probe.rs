@@ -99,7 +99,7 @@ impl State {
             return Ok(match way {
                 Way::ProbeAnti => self.lone(probing, without),
                 _ if matched.is_empty() => None,
-                _ => Some(Joined { pairs: self.pairs(probing, rights), rows: matched }),
+                _ => Some(Joined { pairs: self.in_place(probing, Rights::Some(rights)), rows: matched }),
             });
         }
         if !probing.paired && way.gives_pairs() && self.is_single(probing) {
@@ -123,11 +123,7 @@ impl State {
 
     /// Rows of the probe side as they lie, without the build side.
     fn lone(&mut self, probing: &Probing, rows: Selection) -> Option<Joined> {
-        (!rows.is_empty()).then(|| {
-            self.program.next_batch();
-            let pairs = Pairs::new(probing.batch.len, Lefts::All(probing.batch.clone()), Rights::None, self);
-            Joined { pairs, rows }
-        })
+        (!rows.is_empty()).then(|| Joined { pairs: self.in_place(probing, Rights::None), rows })
     }
 
     /// Whether no row has a second match, and the pairs may be given where the rows lie.
@@ -142,7 +138,7 @@ impl State {
         let len = probing.batch.len;
         let mut rights = probing.first.get(..len).unwrap_or_default().to_vec();
         let mut rows = probing.found;
-        let mut pairs = self.pairs(probing, rights.clone());
+        let mut pairs = self.in_place(probing, Rights::Some(rights.clone()));
         self.meet(&mut rows, &mut pairs)?;
         if self.shape.way.marks() {
             rows.iter().for_each(|row| self.marks.set(probing.first[row]));
@@ -152,7 +148,7 @@ impl State {
             let failed = probing.found.and_not(&rows);
             if !failed.is_empty() {
                 failed.iter().for_each(|row| rights[row] = NONE);
-                pairs = self.pairs(probing, rights);
+                pairs = self.in_place(probing, Rights::Some(rights));
             }
             rows = probing.batch.rows;
             probing.matched = rows;
@@ -160,10 +156,15 @@ impl State {
         Ok((!rows.is_empty()).then_some(Joined { pairs, rows }))
     }
 
-    /// A match for each row of a batch, where it lies.
-    fn pairs(&mut self, probing: &Probing, rights: Vec<u32>) -> Pairs {
+    /// The rows of a batch where they lie, with what they are paired with.
+    fn in_place(&mut self, probing: &Probing, rights: Rights) -> Pairs {
+        self.pairs(probing.batch.len, Lefts::All(probing.batch.clone()), rights)
+    }
+
+    /// New pairs, of which nothing has been evaluated.
+    fn pairs(&mut self, len: usize, lefts: Lefts, rights: Rights) -> Pairs {
         self.program.next_batch();
-        Pairs::new(probing.batch.len, Lefts::All(probing.batch.clone()), Rights::Some(rights), self)
+        Pairs::new(len, lefts, rights, self)
     }
 
     /// Takes out the pairs that do not meet the conditions.
@@ -184,7 +185,7 @@ impl State {
         let mut left = probing.found;
         while !left.is_empty() {
             pgrx::check_for_interrupts!();
-            let mut pairs = self.pairs(probing, current.clone());
+            let mut pairs = self.in_place(probing, Rights::Some(current.clone()));
             let mut met = left;
             self.meet(&mut met, &mut pairs)?;
             matched = matched.or(&met);
@@ -226,10 +227,9 @@ impl State {
         if lefts.is_empty() {
             return Ok(None);
         }
-        self.program.next_batch();
         let len = lefts.len();
         let (sides, builds) = (lefts.clone(), rights.clone());
-        let mut pairs = Pairs::new(len, Lefts::Some(probing.batch.clone(), lefts), Rights::Some(rights), self);
+        let mut pairs = self.pairs(len, Lefts::Some(probing.batch.clone(), lefts), Rights::Some(rights));
         let mut rows = Selection::first(len);
         self.meet(&mut rows, &mut pairs)?;
         for pair in rows.iter() {
@@ -255,10 +255,8 @@ impl State {
         }
         self.phase = Phase::Rest(at);
         (!rows.is_empty()).then(|| {
-            self.program.next_batch();
             let len = rows.len();
-            let pairs = Pairs::new(len, Lefts::None, Rights::Some(rows), self);
-            Joined { pairs, rows: Selection::first(len) }
+            Joined { pairs: self.pairs(len, Lefts::None, Rights::Some(rows)), rows: Selection::first(len) }
         })
     }
 }

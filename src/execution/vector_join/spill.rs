@@ -122,9 +122,7 @@ impl State {
     /// # Safety
     /// The node must be running, in these contexts; here and below.
     pub unsafe fn spill_build_if_large(&mut self, contexts: Contexts) -> Result<(), OrochiError> {
-        let used = self.build_memory();
-        self.peak = self.peak.max(used);
-        self.table_rows = self.table_rows.max(self.table.len());
+        let used = self.note_size();
         // SAFETY: a function of settings.
         if used <= unsafe { pg_sys::get_hash_memory_limit() } || self.spill.level >= MAX_LEVEL {
             return Ok(());
@@ -132,10 +130,7 @@ impl State {
         self.spill.build.resize_with(FILES, || None);
         self.spill.probe.resize_with(FILES, || None);
         let rows = self.table.len() as u32;
-        let Some(columns) = Rc::get_mut(&mut self.columns) else {
-            return Err(OrochiError::Internal("the build side of a join is still in use".into()));
-        };
-        columns.iter_mut().try_for_each(|stored| stored.seal()).map_err(super::state::short)?;
+        self.seal_columns()?;
         let columns = self.columns.clone();
         self.forget_build();
         for start in (0..rows).step_by(MAX_ROWS) {

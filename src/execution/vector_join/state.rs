@@ -89,6 +89,25 @@ impl State {
         self.marks = Marks::default();
     }
 
+    /// The columns of the table, to be changed.
+    pub fn columns_mut(&mut self) -> Result<&mut Vec<Stored>, OrochiError> {
+        let in_use = || OrochiError::Internal("the build side of a join is still in use".into());
+        Rc::get_mut(&mut self.columns).ok_or_else(in_use)
+    }
+
+    /// Says that all rows have been added to the columns.
+    pub fn seal_columns(&mut self) -> Result<(), OrochiError> {
+        self.columns_mut()?.iter_mut().try_for_each(Stored::seal).map_err(short)
+    }
+
+    /// Notes how large the build side is, for EXPLAIN; its bytes.
+    pub fn note_size(&mut self) -> usize {
+        let used = self.build_memory();
+        self.peak = self.peak.max(used);
+        self.table_rows = self.table_rows.max(self.table.len());
+        used
+    }
+
     /// Forgets the rows of the probe side, and what is known of the build side if it has to be read again.
     pub fn restart(&mut self, build_again: bool) {
         self.probing = None;
