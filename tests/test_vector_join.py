@@ -54,6 +54,15 @@ def test_not_planned(session):
         ok(session, f"RESET {setting}")
 
 
+def test_fields_of_anonymous_rows(session):
+    """A field of an anonymous row has its name in EXPLAIN, which is followed through the plan."""
+    ok(session, "CREATE TEMP TABLE arcs (f int, t int) USING columnar; INSERT INTO arcs VALUES (1, 2), (2, 3)")
+    paths = """WITH RECURSIVE paths(f, t) AS (SELECT * FROM arcs UNION ALL SELECT a.* FROM arcs a, paths p WHERE a.f = p.t)
+               SEARCH BREADTH FIRST BY f, t SET seq SELECT f, t, seq::text FROM paths ORDER BY seq"""
+    assert any('(p.seq)."*DEPTH*"' in line for line, in ok(session, f"EXPLAIN (VERBOSE) {paths}"))
+    assert ok(session, paths) == [("1", "2", "(0,1,2)"), ("2", "3", "(0,2,3)"), ("2", "3", "(1,2,3)")]
+
+
 def test_explain(session):
     """EXPLAIN names the conditions, and says with ANALYZE what was used."""
     found, = joins(session, "SELECT count(*) FROM v LEFT JOIN h ON v.id = h.id AND v.n > h.f", analyze=True)

@@ -122,9 +122,17 @@ pub unsafe fn can_project(expressions: *mut List) -> bool {
 
 /// Whether columns can hold the values of expressions.
 ///
+/// A column of anonymous rows cannot be one: whoever prints the name of a field of it follows the column down to the
+/// expression that makes the rows, and only through nodes of PostgreSQL's own.
+///
 /// # Safety
 /// As for [`can_project`].
 pub unsafe fn have_kinds(expressions: *mut List) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { pointers::<Node>(expressions).iter().all(|expression| kind_of(exprType(*expression)).is_some()) }
+    unsafe {
+        pointers::<Node>(expressions).into_iter().all(|expression| {
+            let of = exprType(expression);
+            kind_of(of).is_some() && !(of == RECORDOID && (*expression).type_ == NodeTag::T_Var)
+        })
+    }
 }
