@@ -5,6 +5,7 @@
 
 use crate::columnar::{self, am, summaries, write_buffer};
 use crate::execution;
+use crate::monitor::counters::{self, Counter};
 use crate::pg::copy::Statement;
 use crate::pg::error::OrochiError;
 use crate::pg::{OpenRel, compat, error_fields, label, unguarded};
@@ -15,6 +16,7 @@ use std::sync::OnceLock;
 
 /// The hooks that were there before.
 struct Previous {
+    planner: planner_hook_type,
     executor_start: ExecutorStart_hook_type,
     executor_finish: ExecutorFinish_hook_type,
     process_utility: ProcessUtility_hook_type,
@@ -32,6 +34,7 @@ pub fn init() {
     // SAFETY: called while the library is loaded, before any query of this process runs.
     unsafe {
         let _ = PREVIOUS.set(Previous {
+            planner: planner_hook,
             executor_start: ExecutorStart_hook,
             executor_finish: ExecutorFinish_hook,
             process_utility: ProcessUtility_hook,
@@ -41,6 +44,7 @@ pub fn init() {
             get_relation_stats: get_relation_stats_hook,
             get_attavgwidth: get_attavgwidth_hook,
         });
+        planner_hook = Some(plan);
         ExecutorStart_hook = Some(executor_start);
         ExecutorFinish_hook = Some(executor_finish);
         ProcessUtility_hook = Some(process_utility);
@@ -49,6 +53,35 @@ pub fn init() {
         create_upper_paths_hook = Some(create_upper_paths);
         get_relation_stats_hook = Some(get_relation_stats);
         get_attavgwidth_hook = Some(get_attavgwidth);
+    }
+}
+
+unsafe extern "C-unwind" fn plan(
+    query: *mut Query,
+    text: *const std::ffi::c_char,
+    options: i32,
+    parameters: ParamListInfo,
+) -> *mut PlannedStmt {
+    use execution::joined_subqueries::{Form, alternative, is_cheaper, may_have};
+    // SAFETY: core's arguments. The other forms are made first, for planning uses a query up.
+    unsafe {
+        let next = PREVIOUS.get().and_then(|p| p.planner).unwrap_or(unguarded::standard_planner);
+        if !may_have(query) {
+            return next(query, text, options, parameters);
+        }
+        let others = [alternative(query, Form::Lateral), alternative(query, Form::Grouped)];
+        let plan = next(query, text, options, parameters);
+        let mut best = plan;
+        for other in others {
+            if !other.is_null() {
+                let other = next(other, text, options, parameters);
+                best = if is_cheaper(other, best) { other } else { best };
+            }
+        }
+        if best != plan {
+            counters::add(Counter::JoinedSubqueries, 1);
+        }
+        best
     }
 }
 

@@ -48,6 +48,7 @@ static MOVER_LOCK_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(30);
 static WORKER_HEARTBEAT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static ENABLE_COLUMNAR_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ENABLE_VECTORIZED_EXECUTION: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ENABLE_JOINED_SUBQUERIES: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// More than the mover handles in a minute or so: it cannot keep up, or something holds it back.
 static BACKLOG_WARN_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000_000);
 
@@ -177,6 +178,15 @@ fn define_storage() {
             c"When off, rows of columnar tables are aggregated one by one, by PostgreSQL's own operators.",
         ),
         &ENABLE_VECTORIZED_EXECUTION,
+        Userset,
+    );
+    boolean(
+        text(
+            c"orochi.enable_joined_subqueries",
+            c"Enables the planner's use of joins in place of correlated aggregates.",
+            c"When off, an aggregate that depends on a row of the query around it is computed for each such row.",
+        ),
+        &ENABLE_JOINED_SUBQUERIES,
         Userset,
     );
 }
@@ -319,6 +329,11 @@ pub fn enable_columnar_scan() -> bool {
 /// `orochi.enable_vectorized_execution`.
 pub fn enable_vectorized_execution() -> bool {
     ENABLE_VECTORIZED_EXECUTION.get()
+}
+
+/// `orochi.enable_joined_subqueries`.
+pub fn enable_joined_subqueries() -> bool {
+    ENABLE_JOINED_SUBQUERIES.get()
 }
 
 /// `orochi.mover_enabled`.

@@ -9,6 +9,7 @@ mod estimate;
 mod explain;
 mod expression;
 mod join;
+pub mod joined_subqueries;
 mod node;
 mod parallel;
 pub mod planning;

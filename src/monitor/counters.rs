@@ -50,6 +50,7 @@ counters! {
     AggregateSpillBytes => "aggregate_spill_bytes_total", "Bytes that aggregations of batches have written to temporary files.";
     VectorJoins => "vector_joins_total", "Joins of batches whose build side was read, each worker's own included.";
     JoinSpillBytes => "join_spill_bytes_total", "Bytes that joins of batches have written to temporary files.";
+    JoinedSubqueries => "joined_subqueries_total", "Queries planned with joins in place of correlated aggregates.";
     Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }
 

@@ -21,6 +21,13 @@ unsafe extern "C-unwind" {
     pub fn RelationClose(relation: pg_sys::Relation);
     /// Frees memory (utils/palloc.h).
     pub fn pfree(pointer: *mut std::ffi::c_void);
+    /// Plans a query (optimizer/planner.h).
+    pub fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
     /// Prepares a query for execution (executor/executor.h).
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     /// Completes a query: fires AFTER triggers (executor/executor.h).

@@ -98,6 +98,8 @@ class Queries(Sources):
             query.where.append(f"coalesce(a.id, 0) % {self.random.choice((3, 7))} = {self.random.randrange(3)}")
         if self.random.random() < 0.08:
             query.items.append(Item(self._correlated(scope)))
+        if self.random.random() < 0.08 and (grouped := self._grouped(scope)):
+            query.items.append(Item(f"{grouped}::text"))
         if self.random.random() < 0.35:
             keys = [scope.any(1).sql for _ in range(self.random.randrange(3))]
             self._sorted(query, keys + scope.identity)

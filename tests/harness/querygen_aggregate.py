@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from .querygen_condition import COMPARISONS, normal
 
-_MINIMAL = ("int", "float", "numeric", "text", "date", "timestamp", "timestamptz", "interval")
+#: Families whose values have a least one.
+MINIMAL = ("int", "float", "numeric", "text", "date", "timestamp", "timestamptz", "interval")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Aggregates:
 
     def _least(self, filtered):
         expr = self.scope.any(1)
-        if expr.family not in _MINIMAL:
+        if expr.family not in MINIMAL:
             return None
         return Item(normal(expr, f"{self.random.choice(('min', 'max'))}({expr.sql}){filtered}"))
 

@@ -1,5 +1,6 @@
 """FROM and WHERE of the query fuzzer: tables, joins, subqueries, semi and anti joins."""
 
+from .querygen_aggregate import MINIMAL
 from .querygen_condition import reference
 from .querygen_expr import Expressions
 
@@ -83,6 +84,9 @@ class Sources:
             conditions.append(self._semi(scope))
         if r.random() < 0.05:
             conditions.append(self._scalar(scope))
+        if r.random() < 0.08 and (grouped := self._grouped(scope)):
+            left = (scope.column("int", "numeric") or scope.columns[0]).sql
+            conditions.append(f"{left} {r.choice(('<', '>=', '<>'))} {grouped}" if grouped.endswith("::numeric") else f"{grouped} IS NOT NULL")
         return conditions
 
     def _key(self, scope):
@@ -110,3 +114,23 @@ class Sources:
             return scope.comparison(a)
         name, function = a.sql.split(".")[1], self.random.choice(("min", "max"))
         return f"{a.sql} {self.random.choice(('<', '<=', '>=', '<>'))} (SELECT {function}(x.{name}) FROM {a.table.name} x WHERE x.id % 5 > 0)"
+
+    def _grouped(self, scope):
+        """An aggregate of the rows of a table that have the key of a row, which can be computed for all keys at once; None if that takes too long otherwise."""
+        r = self.random
+        table = self._table(300_000 // (scope.rows + 1))
+        if table.rows * scope.rows > 600_000:
+            return None
+        inner = Scope(r, "", self._columns("x", table), table.rows, [])
+        keys = {self._key(scope).sql for _ in range(r.choice((1, 1, 2)))}
+        links = [r.choice((f"x.{key.split('.')[1]} = {key}", f"{key} = x.{key.split('.')[1]}")) for key in sorted(keys)]
+        conditions = [inner.comparison(inner.column(), 0) for _ in range(r.choice((0, 0, 1, 2)))]
+        of = inner.column("int", "numeric") or inner.column()
+        number, anything = of.sql if of.family in ("int", "numeric") else "x.id", inner.column().sql
+        least = (inner.column(*MINIMAL) or of).sql
+        filtered = f" FILTER (WHERE {inner.comparison(inner.column(), 0)})" if r.random() < 0.2 else ""
+        call = r.choice((f"count(*){filtered}::numeric", f"count({anything}){filtered}::numeric", f"count(DISTINCT {anything}){filtered}::numeric",
+                         f"(coalesce(sum({number}){filtered}, 0) * 2 + count(*))::numeric", f"(0.2 * avg({number}){filtered})::numeric",
+                         f"max({least}){filtered}", f"min({least}){filtered}", f"CASE WHEN count(*) > 1 THEN sum({number}){filtered} END::numeric"))
+        made = f"(SELECT {call.removesuffix('::numeric')} FROM {table.name} x WHERE {' AND '.join(links + conditions)})"
+        return made + ("::numeric" if call.endswith("::numeric") else "")

@@ -324,7 +324,7 @@ unsafe fn alike(left: *mut Node, right: *mut Node) -> bool {
 ///
 /// # Safety
 /// Must be called inside a transaction.
-unsafe fn is_default_equality(operator: Oid, type_oid: Oid) -> bool {
+pub unsafe fn is_default_equality(operator: Oid, type_oid: Oid) -> bool {
     // SAFETY: the caller's promise; catalog look-ups.
     unsafe {
         let family = (*lookup_type_cache(type_oid, TYPECACHE_HASH_OPFAMILY as i32)).hash_opf;

@@ -487,6 +487,62 @@ pub unsafe fn take_nulling_joins(node: *mut pg_sys::Node, from: *mut pg_sys::Nod
     }
 }
 
+/// Notes that a column stands above an outer join that may have made it NULL. Before 16 columns do not say so.
+///
+/// # Safety
+/// `column` must be valid, `join` the number of a join among the query's tables.
+pub unsafe fn add_nulling_join(column: *mut pg_sys::Var, join: i32) {
+    #[cfg(feature = "pg15")]
+    let _ = (column, join);
+    // SAFETY: the caller's promise.
+    #[cfg(not(feature = "pg15"))]
+    unsafe {
+        (*column).varnullingrels = pg_sys::bms_add_member((*column).varnullingrels, join);
+    }
+}
+
+/// A copy of an expression whose parts have been through a function.
+///
+/// # Safety
+/// `node` must be an expression; `change` is called with its parts and the context.
+pub unsafe fn mutate_expression(
+    node: *mut pg_sys::Node,
+    change: unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> *mut pg_sys::Node,
+    context: *mut std::ffi::c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: the caller's promise. Up to 15 the function is declared without its arguments, and called with them.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::expression_tree_mutator(
+            node,
+            Some(std::mem::transmute::<
+                unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> *mut pg_sys::Node,
+                unsafe extern "C-unwind" fn() -> *mut pg_sys::Node,
+            >(change)),
+            context,
+        );
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::expression_tree_mutator_impl(node, Some(change), context);
+    }
+}
+
+/// How many nodes of a plan are of a kind that is switched off. Before 18 such nodes cost very much instead.
+///
+/// # Safety
+/// `plan` must be valid.
+pub unsafe fn disabled_nodes(plan: *mut pg_sys::Plan) -> i32 {
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = plan;
+        0
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(feature = "pg18")]
+    unsafe {
+        (*plan).disabled_nodes
+    }
+}
+
 /// Whether EXPLAIN names tables with their columns: if there is more than one.
 ///
 /// # Safety
