@@ -95,7 +95,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut QueryDesc, flags: i32) {
         next(query, flags);
         // Not when a scan begins: 17 begins bitmap scans when it has decided about prefetching.
         if columnar::took_ops() {
-            stop_prefetch(query);
+            prepare_fetches(query);
         }
     }
 }
@@ -114,9 +114,9 @@ unsafe extern "C-unwind" fn before_start(query: *mut QueryDesc) {
 /// # Safety
 /// `query` must be valid and started.
 #[pg_guard]
-unsafe extern "C-unwind" fn stop_prefetch(query: *mut QueryDesc) {
+unsafe extern "C-unwind" fn prepare_fetches(query: *mut QueryDesc) {
     // SAFETY: the caller's promise.
-    unsafe { compat::stop_bitmap_prefetch((*query).planstate, am::is_columnar) };
+    unsafe { compat::visit_plan_states((*query).planstate, execution::fetches::prepare) };
 }
 
 unsafe extern "C-unwind" fn executor_finish(query: *mut QueryDesc) {

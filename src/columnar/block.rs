@@ -141,6 +141,7 @@ impl BlockRows {
                 }
                 Place::Stripe(reader, at) => {
                     let reader = &mut self.readers[*reader];
+                    reader.want(slot::wanted(slot));
                     reader.fill(store, *at, slot)?;
                     (*slot).tts_tid = tid::to_tid(*row);
                     slot::set_system(slot, reader.system());

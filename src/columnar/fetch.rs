@@ -1,6 +1,7 @@
 //! Fetching rows for index scans.
 
 use super::snapshot_stripes::SnapshotStripes;
+use super::reader::RowReader;
 use super::store::Store;
 use super::{cursor, lookup, slot, tid, write_buffer};
 use crate::pg::horizon::Horizon;
@@ -21,6 +22,8 @@ struct FetchState {
     checked: bool,
     stripes: SnapshotStripes,
     dead: Doubt,
+    /// What has read the last row.
+    last: Option<RowReader>,
 }
 
 /// Whether to ask if a row is dead to all. That costs as much as looking a row up, and while an old snapshot lives the answer is no for
@@ -69,6 +72,7 @@ pub unsafe fn begin(table: Rel) -> *mut pg_sys::IndexFetchTableData {
             checked: false,
             stripes: SnapshotStripes::default(),
             dead: Doubt::default(),
+            last: None,
         }));
         fetch.cast()
     }
@@ -126,7 +130,8 @@ pub unsafe fn fetch(
             cursor::check_rewrite(store, snapshot);
         }
         heap::note_serializable_row_read(table, row_tid, snapshot);
-        slot::fetch_with(store, row, slot, || lookup::find_among(store, row, snapshot, &mut state.stripes))
+        let stripes = &mut state.stripes;
+        slot::fetch_with(store, row, slot, &mut state.last, || lookup::find_among(store, row, snapshot, stripes))
     }
 }
 

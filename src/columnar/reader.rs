@@ -94,6 +94,19 @@ impl RowReader {
         }
     }
 
+    /// Reads only the wanted columns (all if `None`) from now on.
+    pub fn want(&mut self, wanted: Option<Rc<[bool]>>) {
+        let same = match (&self.wanted, &wanted) {
+            (None, None) => true,
+            (Some(old), Some(new)) => Rc::ptr_eq(old, new),
+            _ => false,
+        };
+        if !same {
+            self.wanted = wanted;
+            self.loaded = false;
+        }
+    }
+
     /// Takes columns of a vector that cannot be read for NULL from now on, and remembers them.
     pub fn leniently(mut self) -> Self {
         self.damage = Some(Vec::new());

@@ -2,16 +2,18 @@
 
 use super::key::RowNumber;
 use super::lookup::{self, Found};
-use super::reader;
+use super::reader::RowReader;
 use super::store::Store;
 use super::tid;
 use crate::pg::error::OrRaise;
+use crate::pg::memory::ContextOwned;
 use crate::pg::owned_values::OwnedValues;
 use crate::pg::snapshot::Snap;
 use crate::pg::{externs, values};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 /// Transaction fields of a row that is not held as a heap tuple with its own header.
@@ -32,7 +34,10 @@ struct ColumnarSlot {
     /// Where its values are if it is materialized without a tuple.
     owned: OwnedValues,
     has_system: bool,
+    has_wanted: bool,
     system: System,
+    /// The columns that are looked at, if `has_wanted`.
+    wanted: ContextOwned<Rc<[bool]>>,
 }
 
 struct Ops(pg_sys::TupleTableSlotOps);
@@ -297,23 +302,51 @@ pub unsafe fn set_system(slot: *mut pg_sys::TupleTableSlot, system: System) {
     }
 }
 
+/// Says which columns of the rows that are fetched into a slot will be looked at. The others are NULL from then on.
+///
+/// # Safety
+/// `slot` must be one of ours, in a context that lives as long as the slot.
+pub unsafe fn want(slot: *mut pg_sys::TupleTableSlot, columns: Rc<[bool]>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ours = slot.cast::<ColumnarSlot>();
+        let old = pg_sys::MemoryContextSwitchTo((*slot).tts_mcxt);
+        (&raw mut (*ours).wanted).write(ContextOwned::bind(columns));
+        (*ours).has_wanted = true;
+        pg_sys::MemoryContextSwitchTo(old);
+    }
+}
+
+/// The columns of a slot that will be looked at; all if `None`.
+///
+/// # Safety
+/// `slot` must be one of ours.
+pub unsafe fn wanted(slot: *mut pg_sys::TupleTableSlot) -> Option<Rc<[bool]>> {
+    // SAFETY: the caller's promise; what was bound lives as long as the slot.
+    unsafe {
+        let ours = slot.cast::<ColumnarSlot>();
+        if (*ours).has_wanted { (*ours).wanted.get().map(|wanted| wanted.clone()) } else { None }
+    }
+}
+
 /// Fetches a row under a snapshot into a slot; false, and the slot cleared, if the snapshot does not see it.
 ///
 /// # Safety
 /// `slot` must be one of ours, for the table's row type.
 pub unsafe fn fetch(store: &Store, row: RowNumber, snapshot: Snap, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { fetch_with(store, row, slot, || lookup::find(store, row, snapshot)) }
+    unsafe { fetch_with(store, row, slot, &mut None, || lookup::find(store, row, snapshot)) }
 }
 
-/// As [`fetch`], with what finds the row.
+/// As [`fetch`], with what finds the row, and what has read the last one.
 ///
 /// # Safety
-/// As for [`fetch`]; `find` must return the row of that number.
+/// As for [`fetch`]; `find` must return the row of that number, and `last` be kept for rows of this table only.
 pub unsafe fn fetch_with(
     store: &Store,
     row: RowNumber,
     slot: *mut pg_sys::TupleTableSlot,
+    last: &mut Option<RowReader>,
     find: impl FnOnce() -> Option<Found>,
 ) -> bool {
     // SAFETY: the caller's promise; rows are made in the slot's own memory context.
@@ -324,7 +357,12 @@ pub unsafe fn fetch_with(
         match found {
             Some(Found::Row(tuple)) => store_tuple(slot, tuple),
             Some(Found::Stripe(stripe, at)) => {
-                let mut row_reader = reader::RowReader::new(stripe);
+                let blob = stripe.meta.blob;
+                let row_reader = match last {
+                    Some(reader) if reader.stripe().meta.blob == blob => reader,
+                    _ => last.insert(RowReader::new(stripe)),
+                };
+                row_reader.want(wanted(slot));
                 row_reader.fill(store, at, slot).or_raise();
                 (*slot).tts_tid = tid::to_tid(row);
                 materialize(slot);

@@ -8,6 +8,7 @@ mod custom_node;
 mod estimate;
 mod explain;
 mod expression;
+pub mod fetches;
 mod join;
 pub mod joined_subqueries;
 mod node;

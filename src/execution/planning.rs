@@ -53,9 +53,11 @@ pub unsafe fn set_rel_pathlist(root: *mut PlannerInfo, rel: *mut RelOptInfo, ind
             estimate(table.rel(), &wanted, &conditions).or_raise()
         };
         list_free(clauses);
-        add_decoding((*rel).pathlist, rel, &found, wanted.len());
-        add_decoding((*rel).partial_pathlist, rel, &found, wanted.len());
+        let count = wanted.iter().filter(|wanted| **wanted).count();
+        add_decoding((*rel).pathlist, rel, &found, count);
+        add_decoding((*rel).partial_pathlist, rel, &found, count);
         replace_paths(root, rel, &found);
+        name_columns(rel);
     }
 }
 
@@ -89,8 +91,24 @@ unsafe fn has_cheap_path(rel: *mut RelOptInfo) -> bool {
     }
 }
 
-/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie, of all columns, for those scans do not know which
-/// are wanted. Core takes each row to cost no more than its page.
+/// Keeps plans of index and bitmap scans from putting out all columns where that spares a projection of a heap's rows: each column
+/// that a plan names is decoded. Core does so unless a system column is asked for.
+///
+/// # Safety
+/// `rel` must be a base relation whose paths are being made.
+unsafe fn name_columns(rel: *mut RelOptInfo) {
+    // SAFETY: the caller's promise; there is an element for each column from the first system column on.
+    unsafe {
+        let ctid = SelfItemPointerAttributeNumber - i32::from((*rel).min_attr);
+        if !(*rel).attr_needed.is_null() && ctid >= 0 {
+            let needed = (*rel).attr_needed.add(ctid as usize);
+            *needed = bms_add_members(*needed, (*rel).relids);
+        }
+    }
+}
+
+/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie, of wanted columns. Core takes each row to cost no
+/// more than its page.
 ///
 /// # Safety
 /// `list` must be a list of the relation's paths.
@@ -106,7 +124,8 @@ unsafe fn add_decoding(list: *mut List, rel: *mut RelOptInfo, estimate: &Estimat
                 _ => continue,
             };
             let in_stripes = fetched.max(1.0) * estimate.stripe_share((*rel).tuples);
-            let vector = columns as f64 * DECODING_COST + estimate.vector_bytes / 1024.0 * KILOBYTE_COST;
+            let kilobytes = estimate.vector_bytes * estimate.columns / 1024.0;
+            let vector = columns as f64 * DECODING_COST + kilobytes * KILOBYTE_COST;
             (*path).total_cost += estimate.touched(in_stripes) * vector;
         }
     }

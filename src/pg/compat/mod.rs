@@ -540,6 +540,28 @@ pub unsafe fn disabled_nodes(plan: *mut pg_sys::Plan) -> i32 {
     #[cfg(feature = "pg18")]
     unsafe {
         (*plan).disabled_nodes
+/// Calls a function with each node of a query's plan.
+///
+/// # Safety
+/// `root` must be the initialised plan of a query, or null.
+pub unsafe fn visit_plan_states(root: *mut pg_sys::PlanState, visit: fn(*mut pg_sys::PlanState)) {
+    #[pgrx::pg_guard]
+    unsafe extern "C-unwind" fn step(node: *mut pg_sys::PlanState, context: *mut std::ffi::c_void) -> bool {
+        // SAFETY: the walker passes valid nodes, and the context is the function that it was started with.
+        unsafe {
+            (*context.cast::<fn(*mut pg_sys::PlanState)>())(node);
+            #[cfg(feature = "pg15")]
+            return pg_sys::planstate_tree_walker(node, Some(step), context);
+            #[cfg(not(feature = "pg15"))]
+            return pg_sys::planstate_tree_walker_impl(node, Some(step), context);
+        }
+    }
+    let mut visit = visit;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !root.is_null() {
+            step(root, (&raw mut visit).cast());
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys
 ///
 /// # Safety
 /// None.
-pub unsafe fn stop_bitmap_prefetch(_root: *mut pg_sys::PlanState, _of: fn(pg_sys::Relation) -> bool) {}
+pub unsafe fn stop_bitmap_prefetch(_scan: *mut pg_sys::BitmapHeapScanState) {}
 
 /// The front of `struct pg_locale_struct` (utils/pg_locale.h).
 #[repr(C)]

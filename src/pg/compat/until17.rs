@@ -28,35 +28,13 @@ pub unsafe fn init_parallel_scan(relation: pg_sys::Relation, shared: *mut pg_sys
     }
 }
 
-/// Keeps bitmap scans of some tables from prefetching blocks of the main fork, which those tables do not have.
+/// Keeps a bitmap scan from prefetching blocks of the main fork, which some tables do not have.
 ///
 /// # Safety
-/// `root` must be the initialised plan of a query.
-pub unsafe fn stop_bitmap_prefetch(root: *mut pg_sys::PlanState, of: fn(pg_sys::Relation) -> bool) {
-    #[pgrx::pg_guard]
-    unsafe extern "C-unwind" fn visit(node: *mut pg_sys::PlanState, context: *mut std::ffi::c_void) -> bool {
-        // SAFETY: the walker passes valid nodes, and the context is the predicate that it was started with.
-        unsafe {
-            let of = *context.cast::<fn(pg_sys::Relation) -> bool>();
-            if (*node).type_ == pg_sys::NodeTag::T_BitmapHeapScanState {
-                let scan = node.cast::<pg_sys::BitmapHeapScanState>();
-                if of((*scan).ss.ss_currentRelation) {
-                    (*scan).prefetch_maximum = 0;
-                }
-            }
-            #[cfg(feature = "pg15")]
-            return pg_sys::planstate_tree_walker(node, Some(visit), context);
-            #[cfg(not(feature = "pg15"))]
-            return pg_sys::planstate_tree_walker_impl(node, Some(visit), context);
-        }
-    }
-    let mut of = of;
+/// `scan` must be valid.
+pub unsafe fn stop_bitmap_prefetch(scan: *mut pg_sys::BitmapHeapScanState) {
     // SAFETY: the caller's promise.
-    unsafe {
-        if !root.is_null() {
-            visit(root, (&raw mut of).cast());
-        }
-    }
+    unsafe { (*scan).prefetch_maximum = 0 };
 }
 
 crate::pg::externs::guarded! {
