@@ -11,7 +11,7 @@ export OROCHI_SIZE := $(SIZE)
 MAJOR ?= 18
 pg15 := $(CURDIR)/.build/pg15/bin/pg_config
 pg18 := $(CURDIR)/.build/pg18/bin/pg_config
-single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster tpch vector-aggregate vector-join joined-subqueries
+single := basic-sql differential crash mover-fire mover large-writes commit-races workers faults preload pressure standby docs order inspect columnar-scan bloom reuse recluster tpch vector-aggregate vector-join joined-subqueries fetches
 
 .DEFAULT_GOAL := help
 .PHONY: help demo psql stop install test check-unit lint postgres bench bench-series bench-wide bench-updates bench-flights upstream memory overhead write-speed size scans encodings upgrade $(single) fuzz-queries

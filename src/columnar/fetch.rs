@@ -1,7 +1,7 @@
 //! Fetching rows for index scans.
 
-use super::snapshot_stripes::SnapshotStripes;
 use super::reader::RowReader;
+use super::snapshot_stripes::SnapshotStripes;
 use super::store::Store;
 use super::{cursor, lookup, slot, tid, write_buffer};
 use crate::pg::horizon::Horizon;

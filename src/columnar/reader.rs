@@ -94,8 +94,9 @@ impl RowReader {
         }
     }
 
-    /// Reads only the wanted columns (all if `None`) from now on.
+    /// Reads only the wanted columns (all if `None`) from now on, into slots that others may have filled in the meantime.
     pub fn want(&mut self, wanted: Option<Rc<[bool]>>) {
+        self.prepared = std::ptr::null_mut();
         let same = match (&self.wanted, &wanted) {
             (None, None) => true,
             (Some(old), Some(new)) => Rc::ptr_eq(old, new),

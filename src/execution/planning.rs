@@ -1,6 +1,6 @@
 //! Paths that scan columnar tables.
 
-use super::batch_path::{BatchPath, can_project, fitting_target};
+use super::batch_path::{BatchPath, batch_cost, can_project, fitting_target};
 use super::custom_node::Methods;
 use super::estimate::{EVERYTHING, Estimate, estimate, known_conditions};
 use super::node;
@@ -23,6 +23,8 @@ pub static PATH_METHODS: Methods<CustomPathMethods> = Methods(CustomPathMethods 
 const DECODING_COST: f64 = 0.5;
 /// Decoding a kilobyte of any column's vectors, likewise: they are unpacked, and numerics made of their integers.
 const KILOBYTE_COST: f64 = 2.0;
+/// Finding a row by its TID and taking its values out of vectors that are decoded, in units of `cpu_tuple_cost`.
+const FETCH_COST: f64 = 15.0;
 /// Reaching a few rows by an index costs less than this.
 const CHEAP: f64 = 20.0;
 
@@ -107,8 +109,8 @@ unsafe fn name_columns(rel: *mut RelOptInfo) {
     }
 }
 
-/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie, of wanted columns. Core takes each row to cost no
-/// more than its page.
+/// Adds to the costs of index and bitmap scans the decoding of the vectors in which their rows lie, of wanted columns, and the fetching. Core takes each row
+/// to cost no more than its page.
 ///
 /// # Safety
 /// `list` must be a list of the relation's paths.
@@ -126,7 +128,7 @@ unsafe fn add_decoding(list: *mut List, rel: *mut RelOptInfo, estimate: &Estimat
             let in_stripes = fetched.max(1.0) * estimate.stripe_share((*rel).tuples);
             let kilobytes = estimate.vector_bytes * estimate.columns / 1024.0;
             let vector = columns as f64 * DECODING_COST + kilobytes * KILOBYTE_COST;
-            (*path).total_cost += estimate.touched(in_stripes) * vector;
+            (*path).total_cost += estimate.touched(in_stripes) * vector + in_stripes * FETCH_COST * cpu_tuple_cost;
         }
     }
 }
@@ -140,12 +142,33 @@ unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, estimate: 
         (*rel).partial_pathlist = without_seqscans((*rel).partial_pathlist);
         let outer = (*rel).lateral_relids;
         add_path(rel, path(root, rel, outer, 0, estimate));
+        keep_batches(rel, path(root, rel, outer, 0, estimate));
         if (*rel).consider_parallel && outer.is_null() {
             let workers = compute_parallel_worker(rel, f64::from((*rel).pages), -1.0, max_parallel_workers_per_gather);
             if workers > 0 {
                 add_partial_path(rel, path(root, rel, outer, workers, estimate));
             }
         }
+    }
+}
+
+/// Keeps a path whose batches cost less than any other path of the relation, although its rows cost more: core, which compares those,
+/// leaves such a path out, and then there is nothing for nodes that ask for batches.
+///
+/// # Safety
+/// As for [`replace_paths`]; `path` must be a batch path of the relation.
+unsafe fn keep_batches(rel: *mut RelOptInfo, path: *mut Path) {
+    // SAFETY: the caller's promise. The list is ordered by total cost.
+    unsafe {
+        let known = pointers::<Path>((*rel).pathlist);
+        let plain = |other: &&*mut Path| (***other).param_info.is_null();
+        let kept = known.iter().any(|other| (**other).type_ == NodeTag::T_CustomPath);
+        let batches = batch_cost(path);
+        if kept || !(*path).param_info.is_null() || known.iter().filter(plain).any(|o| (**o).total_cost <= batches) {
+            return;
+        }
+        let place = known.iter().position(|other| (**other).total_cost > (*path).total_cost).unwrap_or(known.len());
+        (*rel).pathlist = list_insert_nth((*rel).pathlist, place as i32, path.cast());
     }
 }
 

@@ -540,6 +540,9 @@ pub unsafe fn disabled_nodes(plan: *mut pg_sys::Plan) -> i32 {
     #[cfg(feature = "pg18")]
     unsafe {
         (*plan).disabled_nodes
+    }
+}
+
 /// Calls a function with each node of a query's plan.
 ///
 /// # Safety
