@@ -164,7 +164,12 @@ unsafe fn keep_batches(rel: *mut RelOptInfo, path: *mut Path) {
         let plain = |other: &&*mut Path| (***other).param_info.is_null();
         let kept = known.iter().any(|other| (**other).type_ == NodeTag::T_CustomPath);
         let batches = batch_cost(path);
-        if kept || !(*path).param_info.is_null() || known.iter().filter(plain).any(|o| (**o).total_cost <= batches) {
+        // A scan that is switched off is a last resort.
+        if !enable_seqscan
+            || kept
+            || !(*path).param_info.is_null()
+            || known.iter().filter(plain).any(|o| (**o).total_cost <= batches)
+        {
             return;
         }
         let place = known.iter().position(|other| (**other).total_cost > (*path).total_cost).unwrap_or(known.len());
