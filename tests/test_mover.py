@@ -124,7 +124,8 @@ def test_a_compaction_ends_while_others_write(make_server):
 
 
 def test_stripes_are_written_anew_in_proportion(make_server):
-    """A handful of rows, added or deleted, does not cost the bytes of a large stripe; an eighth or a twentieth of them does. No row is lost."""
+    """A handful of rows, added or deleted, does not cost the bytes of a large stripe; an eighth or a twentieth of them does. No row is lost, and rows that
+    are deleted go into the stripe's delete bitmap until then."""
     server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off"}, name="proportion")
     server.create_database("proportion")
     connection = server.connect("proportion")
@@ -139,12 +140,58 @@ def test_stripes_are_written_anew_in_proportion(make_server):
             stripes = _after(cursor, _insert(first, first + 99))
             assert stripes == [large, (stripes[1][0], first + 99 - 30000, 0)]
         small = stripes[1]
-        assert _after(cursor, "DELETE FROM {} WHERE i <= 1500") == [large, small]
+        stripes = _after(cursor, "DELETE FROM {} WHERE i <= 1500")
+        assert [found[1:] for found in stripes] == [(30000, 1500), small[1:]] and stripes[1] == small
         stripes = _after(cursor, "DELETE FROM {} WHERE i = 1501")
         assert [rows for _, rows, _ in stripes] == [28499, 300] and stripes[1] == small
         stripes = _after(cursor, _insert(40001, 45000))
         assert [rows for _, rows, _ in stripes] == [28499 + 300 + 5000]
     connection.close()
+
+
+def test_files_shrink(make_server):
+    """What lies behind rows that were deleted moves to the front, so that VACUUM cuts the file; an old snapshot sees the same rows all the while."""
+    server = make_server(config={"orochi.mover_enabled": "off", "autovacuum": "off"}, name="shrink")
+    server.create_database("shrink")
+    connection, reader = server.connect("shrink"), server.connect("shrink", autocommit=False)
+    reader.set_session(isolation_level="REPEATABLE READ")
+
+    def pages():
+        connection.cursor().execute("VACUUM c_p")
+        return int(server.scalar("SELECT pg_table_size('c_p') / 8192", database="shrink"))
+
+    def packed():
+        return int(server.scalar("SELECT value FROM orochi.metrics() WHERE name = 'tuples_packed_total'", database="shrink"))
+
+    with connection.cursor() as cursor:
+        twins.create(cursor, "p", "i int PRIMARY KEY, s text", ["ALTER TABLE {} ALTER s SET STORAGE EXTERNAL"])
+        cursor.execute("SELECT orochi.columnar_set_options('c_p', stripe_row_limit => 20000)")
+        _after(cursor, _insert(1, 200_000))
+        before = pages()
+        # Few rows of each stripe that stays, and of each stripe behind them.
+        _after(cursor, "DELETE FROM {} WHERE i <= 120000 OR i % 7000 = 0")
+        with reader.cursor() as old:
+            old.execute(twins.compare_sql("p"))
+            seen = old.fetchone()
+            assert seen[0] == seen[1] and pages() > 0.9 * before
+            _after(cursor, "DELETE FROM {} WHERE i % 9000 = 0")
+            assert packed() > 0
+            for setting in ("on", "off"):
+                old.execute(f"SET enable_seqscan = {setting}")
+                old.execute(twins.compare_sql("p"))
+                assert old.fetchone() == seen
+        reader.rollback()
+        pages()
+        # The marks that the old snapshot held back, and what lay behind them.
+        twins.compact(cursor, "c_p")
+        after = pages()
+        assert twins.difference(cursor, "p") is None
+        cursor.execute("SELECT count(*) FROM orochi.columnar_check('c_p')")
+        assert cursor.fetchone() == ("0",)
+    assert after < 0.5 * before, (before, after)
+    twins.assert_index_agrees(server, "p", "i", "shrink")
+    connection.close()
+    reader.close()
 
 
 def _insert(first, last):

@@ -14,7 +14,12 @@ use std::cell::Cell;
 use std::ops::Range;
 
 /// Bytes of one piece.
-const PIECE: usize = MAX_PAYLOAD;
+pub const PIECE: usize = MAX_PAYLOAD;
+
+/// Pieces that a byte stream has.
+pub fn pages(blob: BlobRef) -> u64 {
+    blob.len.div_ceil(PIECE as u64)
+}
 
 /// Writes a byte stream given in parts and returns where it is.
 pub fn write(store: &Store, parts: &[Vec<u8>], cid: pg_sys::CommandId) -> BlobRef {
@@ -75,8 +80,9 @@ pub fn delete(store: &Store, blob: BlobRef, cid: pg_sys::CommandId) {
         return;
     }
     let last = ((blob.len - 1) / PIECE as u64) as u32;
-    let mut items = store.scan(KeyRange::pieces(blob.id, 0, last), Snap::any());
-    while let Some(stored) = items.next_any() {
+    // A piece that was packed has left a dead tuple behind.
+    let mut items = store.scan(KeyRange::pieces(blob.id, 0, last), Snap::latest());
+    while let Some(stored) = items.next_visible() {
         pgrx::check_for_interrupts!();
         heap::delete(store.companion(), stored.pinned.tid(), cid, std::ptr::null_mut(), true, false);
     }
@@ -138,8 +144,11 @@ impl Pieces {
         if block >= store.companion().physical_blocks() {
             return None;
         }
-        let stored = store.fetch(tid::place(block, 1), Snap::any())?;
-        (stored.item == Item::Blob { blob, piece }).then_some(stored)
+        // A page of which a dead tuple was taken keeps its first place until VACUUM comes.
+        (1..=2).find_map(|offset| {
+            let stored = store.fetch(tid::place(block, offset), Snap::any())?;
+            (stored.item == Item::Blob { blob, piece }).then_some(stored)
+        })
     }
 }
 
@@ -215,6 +224,10 @@ impl ByteSource for BlobSource<'_> {
         let mut items = self.store.scan(KeyRange::pieces(self.blob.id, next, last), Snap::any());
         while let Some(stored) = items.next_any() {
             let Item::Blob { piece, .. } = stored.item else { continue };
+            // A piece that was packed is there twice for a while.
+            if piece < next {
+                continue;
+            }
             if piece != next {
                 break;
             }

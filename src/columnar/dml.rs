@@ -1,9 +1,9 @@
 //! UPDATE, DELETE and row locks (docs/storage.md, "Writing").
 
 use super::key::{Item, RowNumber};
+use super::standing::{Handle, Resolved};
 use super::store::Store;
-use super::{lookup, numbers, pressure, row, slot, snapshot_stripes, tid, write_buffer};
-use crate::monitor::counters;
+use super::{lookup, numbers, pressure, row, slot, standing, tid, write_buffer};
 use crate::pg::Rel;
 use crate::pg::heap::{self, LockTupleMode, LockWaitPolicy, TM_FailureData, TM_Result};
 use crate::pg::snapshot::{DirtySnapshot, Snap};
@@ -12,97 +12,12 @@ use crate::workers::mover_xids;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-/// The companion tuple that stands for a row in locks, updates and deletions.
-#[derive(Clone, Copy)]
-enum Handle {
-    /// The row itself.
-    Row { at: pg_sys::ItemPointerData, parts: u32 },
-    /// The anchor of a stripe row.
-    Anchor(pg_sys::ItemPointerData),
-}
-
-impl Handle {
-    fn at(&self) -> pg_sys::ItemPointerData {
-        match *self {
-            Self::Row { at, .. } | Self::Anchor(at) => at,
-        }
-    }
-}
-
-/// What the row store and the marks say about a row, now.
-struct Standing {
-    row: Option<(Handle, bool)>,
-    anchor: Option<(Handle, bool)>,
-    dead: bool,
-}
-
-fn standing(store: &Store, row: RowNumber) -> Standing {
-    let mut standing = Standing { row: None, anchor: None, dead: false };
-    let mut items = store.scan_row_with_anchors(row, Snap::latest());
-    while let Some(stored) = items.next_any() {
-        let (at, visible) = (stored.pinned.tid(), stored.visible());
-        match stored.item {
-            Item::Row { part: 0, .. } => {
-                standing.row = Some((Handle::Row { at, parts: row::part_count(&stored) }, visible));
-            }
-            // Of several anchors the living one counts; else the last, which leads to the row's successor.
-            Item::Anchor(_) if visible || !standing.anchor.is_some_and(|(_, v)| v) => {
-                standing.anchor = Some((Handle::Anchor(at), visible));
-            }
-            Item::Dead(_) => standing.dead |= visible,
-            _ => {}
-        }
-    }
-    standing
-}
-
-/// Finds the handle of a row, making an anchor for a stripe row that has none; `None` if the row is gone.
-fn resolve(store: &Store, row: RowNumber) -> Option<Handle> {
-    loop {
-        let now = standing(store, row);
-        if let Some((handle, visible)) = now.row
-            && (visible || !lookup::in_stripe_now(store, row))
-        {
-            return Some(handle);
-        }
-        if let Some((handle, visible)) = now.anchor
-            && (visible || now.dead)
-        {
-            return Some(handle);
-        }
-        if now.dead || !lookup::in_stripe_now(store, row) {
-            return None;
-        }
-        if let Some(handle) = make_anchor(store, row) {
-            return Some(handle);
-        }
-    }
-}
-
-/// Makes the anchor of a stripe row, unless the row's standing has changed meanwhile.
-fn make_anchor(store: &Store, row: RowNumber) -> Option<Handle> {
-    let lock = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
-    let mut row_tid = tid::to_tid(row);
-    // SAFETY: the table is open; the lock is held for a few page accesses only.
-    unsafe { pg_sys::LockTuple(store.table().raw(), &mut row_tid, lock) };
-    let now = standing(store, row);
-    let anchored = now.anchor.is_some_and(|(_, visible)| visible);
-    let wanted = !anchored && !now.dead && lookup::in_stripe_now(store, row);
-    let handle = wanted.then(|| {
-        counters::add(counters::Counter::AnchorsCreated, 1);
-        Handle::Anchor(store.insert_anchor(row))
-    });
-    // SAFETY: locked above.
-    unsafe { pg_sys::UnlockTuple(store.table().raw(), &mut row_tid, lock) };
-    handle
-}
-
 /// After an operation on `handle` found it deleted: true if only the mover was at it, so that the row lives on elsewhere.
 fn moved(store: &Store, row: RowNumber, handle: Handle) -> bool {
     pgrx::check_for_interrupts!();
     match handle {
         Handle::Row { .. } => lookup::in_stripe_now(store, row),
-        Handle::Anchor(_) => !standing(store, row).dead,
+        Handle::Anchor(_) => !standing::standing(store, row).dead,
     }
 }
 
@@ -126,13 +41,73 @@ fn gone(row: RowNumber) -> (TM_Result::Type, TM_FailureData) {
     (TM_Result::TM_Deleted, TM_FailureData { ctid: tid::to_tid(row), ..Default::default() })
 }
 
+/// The handle of a row, or why there is none. Waits for whoever deletes the row as the policy says.
+fn obtain(
+    store: &Store,
+    row: RowNumber,
+    cid: pg_sys::CommandId,
+    policy: Option<LockWaitPolicy::Type>,
+) -> Result<Handle, (TM_Result::Type, TM_FailureData)> {
+    loop {
+        if let Some(taken) = take(store, row, standing::resolve(store, row), cid, policy) {
+            return taken;
+        }
+    }
+}
+
+/// What comes of how a row stands; nothing if that has to be found out again.
+fn take(
+    store: &Store,
+    row: RowNumber,
+    resolved: Resolved,
+    cid: pg_sys::CommandId,
+    policy: Option<LockWaitPolicy::Type>,
+) -> Option<Result<Handle, (TM_Result::Type, TM_FailureData)>> {
+    pgrx::check_for_interrupts!();
+    match resolved {
+        Resolved::Handle(handle) => Some(Ok(handle)),
+        Resolved::Free => standing::make_anchor(store, row).map(Ok),
+        Resolved::Gone => Some(Err(gone(row))),
+        Resolved::GoneByUs(xid, command) => Some(Err(gone_by_us(row, xid, command, cid))),
+        Resolved::Contested(xid) => {
+            let refused = match policy {
+                None => TM_Result::TM_BeingModified,
+                Some(policy) if wait_by_policy(store, xid, tid::to_tid(row), policy) => return None,
+                Some(_) => TM_Result::TM_WouldBlock,
+            };
+            Some(Err((refused, TM_FailureData { xmax: xid, ..gone(row).1 })))
+        }
+    }
+}
+
+/// The outcome for a row that our own transaction has marked as deleted.
+fn gone_by_us(
+    row: RowNumber,
+    xmax: pg_sys::TransactionId,
+    cmax: pg_sys::CommandId,
+    cid: pg_sys::CommandId,
+) -> (TM_Result::Type, TM_FailureData) {
+    if cmax < cid {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "attempted to change or lock a row that is not visible"
+        );
+    }
+    (TM_Result::TM_SelfModified, TM_FailureData { xmax, cmax, ..gone(row).1 })
+}
+
 /// True if a referential-integrity snapshot does not see a stripe row, which then counts as updated.
 fn fails_crosscheck(store: &Store, row: RowNumber, handle: Handle, crosscheck: pg_sys::Snapshot) -> bool {
     if crosscheck.is_null() || matches!(handle, Handle::Row { .. }) {
         return false;
     }
+    !sees_in_stripe(store, row, crosscheck)
+}
+
+fn sees_in_stripe(store: &Store, row: RowNumber, crosscheck: pg_sys::Snapshot) -> bool {
     // SAFETY: the executor keeps the crosscheck snapshot alive during the call.
-    lookup::find(store, row, unsafe { Snap::new(crosscheck) }).is_none()
+    lookup::find(store, row, unsafe { Snap::new(crosscheck) }).is_some()
 }
 
 /// Arguments that DELETE and UPDATE share.
@@ -147,6 +122,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether to wait; nothing if the caller wants to know instead.
+    fn policy(&self) -> Option<LockWaitPolicy::Type> {
+        self.wait.then_some(LockWaitPolicy::LockWaitBlock)
+    }
+
     fn crosscheck_for(&self, handle: Handle) -> pg_sys::Snapshot {
         match handle {
             Handle::Row { .. } => self.crosscheck,
@@ -164,7 +144,14 @@ pub fn delete(
 ) -> (TM_Result::Type, TM_FailureData) {
     let store = Store::open_for_write(table);
     loop {
-        let Some(handle) = resolve(&store, row) else { return gone(row) };
+        let handle = match claim(&store, row, change, changing_partition) {
+            Claim::Handle(handle) => handle,
+            Claim::Marked => {
+                deleted(&store, row);
+                return (TM_Result::TM_Ok, TM_FailureData::default());
+            }
+            Claim::Refused(outcome) => return outcome,
+        };
         if fails_crosscheck(&store, row, handle, change.crosscheck) {
             return (TM_Result::TM_Updated, gone(row).1);
         }
@@ -181,14 +168,52 @@ pub fn delete(
         }
         if result == TM_Result::TM_Ok {
             retire(&store, row, handle, change.cid);
-            heap::check_serializable_write(table, Some(tid::to_tid(row)));
-            // SAFETY: the table is open.
-            unsafe { pg_sys::pgstat_count_heap_delete(table.raw()) };
+            deleted(&store, row);
         } else {
             translate(&store, row, &mut failure);
         }
         return (result, failure);
     }
+}
+
+/// What a deletion begins with.
+enum Claim {
+    /// This has to be deleted.
+    Handle(Handle),
+    /// The row is deleted.
+    Marked,
+    /// It cannot be.
+    Refused((TM_Result::Type, TM_FailureData)),
+}
+
+/// Takes a row for deletion. A stripe row that nobody holds gets its mark at once; only a tuple that is deleted can say that the row went to another
+/// partition, so then it gets an anchor.
+fn claim(store: &Store, row: RowNumber, change: Change, changing_partition: bool) -> Claim {
+    let policy = change.policy();
+    loop {
+        match standing::resolve(store, row) {
+            Resolved::Free if !changing_partition => {
+                if !change.crosscheck.is_null() && !sees_in_stripe(store, row, change.crosscheck) {
+                    return Claim::Refused((TM_Result::TM_Updated, gone(row).1));
+                }
+                if standing::mark_free(store, row, change.cid) {
+                    return Claim::Marked;
+                }
+            }
+            resolved => match take(store, row, resolved, change.cid, policy) {
+                Some(Ok(handle)) => return Claim::Handle(handle),
+                Some(Err(outcome)) => return Claim::Refused(outcome),
+                None => {}
+            },
+        }
+    }
+}
+
+/// Notes that a row was deleted.
+fn deleted(store: &Store, row: RowNumber) {
+    heap::check_serializable_write(store.table(), Some(tid::to_tid(row)));
+    // SAFETY: the table is open.
+    unsafe { pg_sys::pgstat_count_heap_delete(store.table().raw()) };
 }
 
 /// Finishes the deletion of the version behind `handle`.
@@ -197,8 +222,7 @@ fn retire(store: &Store, row: RowNumber, handle: Handle, cid: pg_sys::CommandId)
         Handle::Row { parts: ..=1, .. } => {}
         Handle::Row { .. } => row::delete_rest(store, row, cid),
         Handle::Anchor(_) => {
-            snapshot_stripes::marked();
-            store.insert(Item::Dead(row).key(), &[], cid, 0);
+            standing::mark(store, row, cid);
         }
     }
 }
@@ -226,9 +250,11 @@ pub unsafe fn update(table: Rel, old: RowNumber, new: *mut pg_sys::TupleTableSlo
     let payload = row::first_part(image);
     let number = numbers::next(table);
     loop {
-        let Some(handle) = resolve(&store, old) else {
-            let (result, failure) = gone(old);
-            return Updated { result, failure, lock_mode: LockTupleMode::LockTupleExclusive };
+        let handle = match obtain(&store, old, change.cid, change.policy()) {
+            Ok(handle) => handle,
+            Err((result, failure)) => {
+                return Updated { result, failure, lock_mode: LockTupleMode::LockTupleExclusive };
+            }
         };
         if fails_crosscheck(&store, old, handle, change.crosscheck) {
             let failure = gone(old).1;
@@ -287,9 +313,9 @@ pub fn lock(table: Rel, wanted: RowNumber, request: LockRequest) -> (TM_Result::
     let mut row = wanted;
     let mut traversed = false;
     loop {
-        let Some(handle) = resolve(&store, row) else {
-            let (result, failure) = gone(row);
-            return (result, TM_FailureData { traversed, ..failure }, row);
+        let handle = match obtain(&store, row, request.cid, Some(request.policy)) {
+            Ok(handle) => handle,
+            Err((result, failure)) => return (result, TM_FailureData { traversed, ..failure }, row),
         };
         wait_for_mover(&store, handle, request.policy);
         // Core's message about a lock that is not to be had would name the companion.
@@ -447,7 +473,7 @@ pub fn latest_version(table: Rel, start: RowNumber, snapshot: Snap) -> RowNumber
         if lookup::sees(&store, row, snapshot) {
             latest = row;
         }
-        let now = standing(&store, row);
+        let now = standing::standing(&store, row);
         let handle = now.row.filter(|_| !lookup::in_stripe_now(&store, row)).or(now.anchor);
         let next = handle.and_then(|(handle, _)| successor(&store, handle));
         match next {

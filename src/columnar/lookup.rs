@@ -46,6 +46,9 @@ pub fn find(store: &Store, row: RowNumber, snapshot: Snap) -> Option<Found> {
         return None;
     }
     if let Some(first) = &marks.row {
+        if kind == Kind::Any {
+            return find_anywhere(store, row, first);
+        }
         return Some(Found::Row(row::tuple(store, row, first).or_raise()));
     }
     if marks.gone {
@@ -75,6 +78,18 @@ pub fn find_among(store: &Store, row: RowNumber, snapshot: Snap, stripes: &mut S
         Listed::At(stripe, at) => Some(Found::Stripe(stripe, at)),
         Listed::Dead => None,
         Listed::Nowhere => find_in_row_store(store, row, snapshot),
+    }
+}
+
+/// Finds a row of which the row store has a tuple, perhaps a dead one: then the row may have been moved, and some of its parts be gone.
+fn find_anywhere(store: &Store, row: RowNumber, first: &Stored) -> Option<Found> {
+    let alive = || store.fetch(first.pinned.tid(), Snap::latest()).is_some_and(|stored| stored.visible());
+    if first.pinned.is_ours() || alive() {
+        return Some(Found::Row(row::tuple(store, row, first).or_raise()));
+    }
+    match stripe::find_row(store, row, Snap::latest()).or_raise() {
+        Some((stripe, at)) => Some(Found::Stripe(stripe, at)),
+        None => row::tuple(store, row, first).ok().map(Found::Row),
     }
 }
 

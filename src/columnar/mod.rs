@@ -32,6 +32,7 @@ pub mod scan;
 pub mod slot;
 mod snapshot_stripes;
 mod sql;
+mod standing;
 mod storage;
 pub mod store;
 pub mod stripe;

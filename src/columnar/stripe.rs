@@ -325,6 +325,11 @@ impl OpenStripe {
         self.deleted.is_some()
     }
 
+    /// The delete bitmap, if there is one.
+    pub fn deleted(&self) -> Option<&DeleteBitmap> {
+        self.deleted.as_deref()
+    }
+
     /// True if the delete bitmap has the row.
     pub fn is_deleted(&self, store: &Store, at: Position) -> Result<bool, OrochiError> {
         let Some(deleted) = &self.deleted else { return Ok(false) };

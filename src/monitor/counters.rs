@@ -39,7 +39,7 @@ counters! {
     StripesSkipped => "stripes_skipped_total", "Stripes that scans have skipped without reading them.";
     VectorsScanned => "vectors_scanned_total", "Vectors that scans have decoded.";
     VectorsSkipped => "vectors_skipped_total", "Vectors that scans have skipped by their zone maps.";
-    AnchorsCreated => "anchors_created_total", "Anchors created to lock, update or delete stripe rows.";
+    AnchorsCreated => "anchors_created_total", "Anchors created to lock or update stripe rows.";
     MoverRuns => "mover_runs_total", "Runs of the mover.";
     MoverErrors => "mover_errors_total", "Runs of the mover that failed.";
     WritesDelayed => "writes_delayed_total", "Statements that were delayed because too many rows waited to be moved.";
@@ -51,6 +51,8 @@ counters! {
     VectorJoins => "vector_joins_total", "Joins of batches whose build side was read, each worker's own included.";
     JoinSpillBytes => "join_spill_bytes_total", "Bytes that joins of batches have written to temporary files.";
     JoinedSubqueries => "joined_subqueries_total", "Queries planned with joins in place of correlated aggregates.";
+    TuplesPacked => "tuples_packed_total", "Tuples that were moved from the end of a file into room before it.";
+    MarksFolded => "marks_folded_total", "Marks of deleted rows that were put into delete bitmaps.";
     Reclusterings => "reclusterings_total", "Groups of stripes that were sorted together.";
 }
 

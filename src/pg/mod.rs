@@ -20,6 +20,7 @@ pub mod parallel;
 pub mod read_ahead;
 pub mod regclass;
 pub mod relation;
+pub mod room;
 pub mod sample;
 pub mod server;
 pub mod snapshot;

@@ -35,7 +35,6 @@ impl DeleteBitmap {
     }
 
     /// Rows that are deleted.
-    #[cfg(test)]
     pub fn count(&self) -> u32 {
         self.count
     }

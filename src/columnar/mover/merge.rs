@@ -1,5 +1,6 @@
 //! Making one stripe out of several small ones, or anew out of one that has lost many rows.
 
+use super::fold::fold;
 use super::rewrite::{into_one, load_marks};
 use super::{Effort, stripes};
 use crate::columnar::encoding::StripeMeta;
@@ -33,7 +34,7 @@ pub fn merge_small(store: &Store, goal: Option<u32>, effort: Effort) -> Result<b
     run.map_or(Ok(false), |run| rewrite(store, &all[run], &snapshot).map(|()| true))
 }
 
-/// Writes a stripe anew that has lost many rows, of those that start at row number `from` or behind it. Returns where to go on; `None` if there
+/// Writes a stripe anew that has lost many rows, or its delete bitmap if there are marks enough for that, of those that start at row number `from` or behind it. Returns where to go on; `None` if there
 /// is no such stripe.
 pub fn renew_worn(store: &Store, from: u64, goal: Option<u32>, effort: Effort) -> Result<Option<u64>, OrochiError> {
     let snapshot = LatestMvcc::take();
@@ -41,9 +42,12 @@ pub fn renew_worn(store: &Store, from: u64, goal: Option<u32>, effort: Effort) -
     let start = all.partition_point(|described| described.meta.first_row < from);
     for (i, described) in all.iter().enumerate().skip(start) {
         pgrx::check_for_interrupts!();
-        let dead = marked_rows(store, &all, i, &snapshot)? + described.meta.deleted_count;
-        if dead > described.meta.row_count / worn_part(effort) {
+        let marked = marked_rows(store, &all, i, &snapshot)?;
+        let worn = marked + described.meta.deleted_count > described.meta.row_count / worn_part(effort);
+        if worn {
             rewrite(store, &all[i..=i], &snapshot)?;
+        }
+        if worn || (marked >= many_marks(effort) && fold(store, described, &snapshot)?) {
             return Ok(Some(described.meta.first_row + 1));
         }
     }
@@ -55,6 +59,15 @@ fn worn_part(effort: Effort) -> u32 {
     match effort {
         Effort::Thorough => 20,
         Effort::Economic => 5,
+    }
+}
+
+/// So many marks on a stripe that is not worn go into its delete bitmap: each takes a tuple, which keeps its page from being used for pieces of
+/// streams, and an entry of the companion's index.
+fn many_marks(effort: Effort) -> u32 {
+    match effort {
+        Effort::Thorough => 8,
+        Effort::Economic => 1024,
     }
 }
 

@@ -4,9 +4,11 @@
 //! `ShareUpdateExclusiveLock`, which keeps other movers, VACUUM and concurrent index builds away.
 
 mod drain;
+mod fold;
 mod job;
 mod merge;
 mod pace;
+mod pack;
 mod recluster;
 mod rewrite;
 mod sql;
@@ -27,6 +29,7 @@ use crate::pg::snapshot::LatestMvcc;
 use crate::settings;
 use crate::workers::mover_xids::{self, MoverXidGuard};
 use pace::Pace;
+use pack::Packing;
 use pgrx::pg_sys;
 use recluster::Clustered;
 use std::cell::RefCell;
@@ -72,6 +75,8 @@ struct Progress {
     clustered: Clustered,
     clustering: Pace,
     sweeps: Pace,
+    packing: Option<Packing>,
+    packs: Pace,
     /// A compaction looks at rows and stripes that begin before this virtual block.
     goal: Option<u32>,
     /// The compaction has looked at all stripes for deleted rows.
@@ -94,6 +99,8 @@ impl Progress {
             clustered: Clustered::default(),
             clustering: Pace::default(),
             sweeps: Pace::default(),
+            packing: None,
+            packs: Pace::default(),
             goal: None,
             worn_done: false,
         }
@@ -193,6 +200,7 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         || renew_worn(store, now, effort)
         || recluster(store, now, effort)
         || sweep(store, now, effort)
+        || pack(store, now, effort)
 }
 
 /// Begins a pass over the row store; returns the block to start with.
@@ -247,6 +255,19 @@ fn sweep(store: &Store, now: &mut Progress, effort: Effort) -> bool {
     let more = now.sweeps.spend(|| sweep::sweep(store, effort).or_raise());
     if !more {
         now.sweeps.rest();
+    }
+    more
+}
+
+/// Packs the file; true if there may be more to do.
+fn pack(store: &Store, now: &mut Progress, effort: Effort) -> bool {
+    if effort == Effort::Economic && !now.packs.due() {
+        return false;
+    }
+    let Progress { packs, packing, .. } = now;
+    let more = packs.spend(|| pack::pack(store, packing, effort).or_raise());
+    if !more {
+        now.packs.rest();
     }
     more
 }

@@ -122,7 +122,7 @@ pub fn remove_old(store: &Store, group: &[Described], marks: &[pg_sys::ItemPoint
 }
 
 /// Deletes a tuple that nobody but the mover touches.
-fn remove(store: &Store, at: pg_sys::ItemPointerData, cid: pg_sys::CommandId) -> Result<(), OrochiError> {
+pub fn remove(store: &Store, at: pg_sys::ItemPointerData, cid: pg_sys::CommandId) -> Result<(), OrochiError> {
     match heap::delete(store.companion(), at, cid, std::ptr::null_mut(), true, false).0 {
         TM_Result::TM_Ok => Ok(()),
         other => Err(OrochiError::Internal(format!(
