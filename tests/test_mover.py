@@ -157,8 +157,9 @@ def test_files_shrink(make_server):
     reader.set_session(isolation_level="REPEATABLE READ")
 
     def pages():
-        connection.cursor().execute("VACUUM c_p")
-        return int(server.scalar("SELECT pg_table_size('c_p') / 8192", database="shrink"))
+        # VACUUM by itself leaves dead tuples of a few pages alone, and what they are on is not cut off.
+        connection.cursor().execute("VACUUM (INDEX_CLEANUP on) c_p")
+        return int(server.scalar("SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE relname = 'c_p'", database="shrink"))
 
     def packed():
         return int(server.scalar("SELECT value FROM orochi.metrics() WHERE name = 'tuples_packed_total'", database="shrink"))
