@@ -62,21 +62,19 @@ unsafe extern "C-unwind" fn plan(
     options: i32,
     parameters: ParamListInfo,
 ) -> *mut PlannedStmt {
-    use execution::joined_subqueries::{Form, alternative, is_cheaper, may_have};
+    use execution::joined_subqueries::{Form, alternative, has_any, is_cheaper, may_have};
     // SAFETY: core's arguments. The other forms are made first, for planning uses a query up.
     unsafe {
         let next = PREVIOUS.get().and_then(|p| p.planner).unwrap_or(unguarded::standard_planner);
-        if !may_have(query) {
+        if !may_have(query) || !has_any(query) {
             return next(query, text, options, parameters);
         }
         let others = [alternative(query, Form::Lateral), alternative(query, Form::Grouped)];
         let plan = next(query, text, options, parameters);
         let mut best = plan;
         for other in others {
-            if !other.is_null() {
-                let other = next(other, text, options, parameters);
-                best = if is_cheaper(other, best) { other } else { best };
-            }
+            let other = next(other, text, options, parameters);
+            best = if is_cheaper(other, best) { other } else { best };
         }
         if best != plan {
             counters::add(Counter::JoinedSubqueries, 1);

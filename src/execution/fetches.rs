@@ -13,53 +13,48 @@ use pgrx::pg_sys::*;
 pub fn prepare(node: *mut PlanState) {
     // SAFETY: called with nodes of an initialised plan, each of which has the type that its tag says.
     unsafe {
-        match (*node).type_ {
+        let (scan, slot, looks_at) = match (*node).type_ {
             NodeTag::T_IndexScanState => {
-                let scan = &*node.cast::<IndexScanState>();
-                let plan = &*scan.ss.ps.plan.cast::<IndexScan>();
-                note(&scan.ss, scan.ss.ss_ScanTupleSlot, [plan.indexqualorig, plan.indexorderbyorig]);
+                let scan = &(*node.cast::<IndexScanState>()).ss;
+                let plan = &*scan.ps.plan.cast::<IndexScan>();
+                (scan, scan.ss_ScanTupleSlot, Some([plan.indexqualorig, plan.indexorderbyorig]))
             }
             // Whether its rows are visible is all that it wants to know.
             NodeTag::T_IndexOnlyScanState => {
                 let scan = &*node.cast::<IndexOnlyScanState>();
-                if am::is_columnar(scan.ss.ss_currentRelation) {
-                    slot::want(scan.ioss_TableSlot, vec![false; columns(&scan.ss)].into());
-                }
+                (&scan.ss, scan.ioss_TableSlot, None)
             }
             NodeTag::T_BitmapHeapScanState => {
-                let scan = node.cast::<BitmapHeapScanState>();
-                let plan = &*(*scan).ss.ps.plan.cast::<BitmapHeapScan>();
-                if am::is_columnar((*scan).ss.ss_currentRelation) {
-                    compat::stop_bitmap_prefetch(scan);
-                }
-                note(&(*scan).ss, (*scan).ss.ss_ScanTupleSlot, [plan.bitmapqualorig, std::ptr::null_mut()]);
+                let scan = &(*node.cast::<BitmapHeapScanState>()).ss;
+                let plan = &*scan.ps.plan.cast::<BitmapHeapScan>();
+                (scan, scan.ss_ScanTupleSlot, Some([plan.bitmapqualorig, std::ptr::null_mut()]))
             }
-            _ => {}
+            _ => return,
+        };
+        if !am::is_columnar(scan.ss_currentRelation) {
+            return;
+        }
+        if (*node).type_ == NodeTag::T_BitmapHeapScanState {
+            compat::stop_bitmap_prefetch(node.cast());
+        }
+        let wanted = wanted(scan, looks_at);
+        if wanted.contains(&false) {
+            slot::want(slot, wanted.into());
         }
     }
 }
 
+/// The columns that a node looks at: with its target list and filter and with some lists of expressions, or none without these.
+///
 /// # Safety
-/// `scan` must be valid.
-unsafe fn columns(scan: &ScanState) -> usize {
+/// `scan` must be the state of a scan, and the lists be expressions over its rows.
+unsafe fn wanted(scan: &ScanState, looks_at: Option<[*mut List; 2]>) -> Vec<bool> {
     // SAFETY: the caller's promise; the descriptor is valid while the relation is open.
-    unsafe { (*(*scan.ss_currentRelation).rd_att).natts as usize }
-}
-
-/// # Safety
-/// `scan` must be the state of a scan, `slot` the one into which its rows are fetched, and the lists expressions over them.
-unsafe fn note(scan: &ScanState, slot: *mut TupleTableSlot, lists: [*mut List; 2]) {
-    // SAFETY: the caller's promise.
     unsafe {
-        if !am::is_columnar(scan.ss_currentRelation) {
-            return;
-        }
+        let columns = (*(*scan.ss_currentRelation).rd_att).natts;
+        let Some([first, second]) = looks_at else { return vec![false; columns as usize] };
         let plan = &*scan.ps.plan;
         let relation = (*scan.ps.plan.cast::<Scan>()).scanrelid;
-        let [first, second] = lists;
-        let wanted = wanted_columns([plan.targetlist, plan.qual, first, second], relation, columns(scan) as i32);
-        if wanted.contains(&false) {
-            slot::want(slot, wanted.into());
-        }
+        wanted_columns([plan.targetlist, plan.qual, first, second], relation, columns)
     }
 }

@@ -142,7 +142,10 @@ unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, estimate: 
         (*rel).partial_pathlist = without_seqscans((*rel).partial_pathlist);
         let outer = (*rel).lateral_relids;
         add_path(rel, path(root, rel, outer, 0, estimate));
-        keep_batches(rel, path(root, rel, outer, 0, estimate));
+        // A scan that is switched off is a last resort.
+        if enable_seqscan && outer.is_null() && !has_scan(rel) {
+            keep_batches(rel, path(root, rel, outer, 0, estimate));
+        }
         if (*rel).consider_parallel && outer.is_null() {
             let workers = compute_parallel_worker(rel, f64::from((*rel).pages), -1.0, max_parallel_workers_per_gather);
             if workers > 0 {
@@ -150,6 +153,15 @@ unsafe fn replace_paths(root: *mut PlannerInfo, rel: *mut RelOptInfo, estimate: 
             }
         }
     }
+}
+
+/// Whether our scan is among a relation's paths.
+///
+/// # Safety
+/// As for [`replace_paths`].
+unsafe fn has_scan(rel: *mut RelOptInfo) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { pointers::<Path>((*rel).pathlist).iter().any(|path| (**path).type_ == NodeTag::T_CustomPath) }
 }
 
 /// Keeps a path whose batches cost less than any other path of the relation, although its rows cost more: core, which compares those,
@@ -162,14 +174,8 @@ unsafe fn keep_batches(rel: *mut RelOptInfo, path: *mut Path) {
     unsafe {
         let known = pointers::<Path>((*rel).pathlist);
         let plain = |other: &&*mut Path| (***other).param_info.is_null();
-        let kept = known.iter().any(|other| (**other).type_ == NodeTag::T_CustomPath);
         let batches = batch_cost(path);
-        // A scan that is switched off is a last resort.
-        if !enable_seqscan
-            || kept
-            || !(*path).param_info.is_null()
-            || known.iter().filter(plain).any(|o| (**o).total_cost <= batches)
-        {
+        if known.iter().filter(plain).any(|other| (**other).total_cost <= batches) {
             return;
         }
         let place = known.iter().position(|other| (**other).total_cost > (*path).total_cost).unwrap_or(known.len());

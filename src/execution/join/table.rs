@@ -87,9 +87,10 @@ impl Table {
             self.keys.iter_mut().zip(columns).zip(&mut self.words).zip(&mut self.scratch)
         {
             key.words(column, &plain, out)?;
-            let (low, high) = self.bounds;
-            let word = plain.iter().map(|row| out[row] as i64);
-            self.bounds = word.fold((low, high), |(low, high), word| (low.min(word), high.max(word)));
+            if columns.len() == 1 {
+                let word = plain.iter().map(|row| out[row] as i64);
+                self.bounds = word.fold(self.bounds, |(low, high), word| (low.min(word), high.max(word)));
+            }
             words.try_reserve(count)?;
             words.extend(rows.iter().map(|row| out[row]));
         }

@@ -16,7 +16,7 @@ use crate::settings;
 use pgrx::pg_guard;
 use pgrx::pg_sys::{self, CmdType, PlannedStmt, Query, RTEKind};
 
-/// Whether a query may have subqueries; a quick look at its top.
+/// Whether a query may have subqueries at all; a quick look at its top.
 ///
 /// # Safety
 /// `query` must be a valid query.
@@ -46,20 +46,27 @@ pub enum Form {
     Grouped,
 }
 
-/// A copy of a query whose correlated aggregates over columnar tables are joins of a form; null if there are none.
+/// Whether a query has correlated aggregates over columnar tables that can be joined.
 ///
 /// # Safety
 /// `query` must have been rewritten, but not yet planned.
 #[pg_guard]
+pub unsafe extern "C-unwind" fn has_any(query: *mut Query) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { rewrite::has_any(query) }
+}
+
+/// A copy of a query whose correlated aggregates over columnar tables are joins of a form.
+///
+/// # Safety
+/// As for [`has_any`].
+#[pg_guard]
 pub unsafe extern "C-unwind" fn alternative(query: *mut Query, form: Form) -> *mut Query {
     // SAFETY: the caller's promise.
     unsafe {
-        // Most subqueries are none of these, and a copy takes longer than a look.
-        if !rewrite::has_any(query) {
-            return std::ptr::null_mut();
-        }
         let copy = pg_sys::copyObjectImpl(query.cast()).cast::<Query>();
-        if rewrite::rewrite(copy, form) { copy } else { std::ptr::null_mut() }
+        rewrite::rewrite(copy, form);
+        copy
     }
 }
 

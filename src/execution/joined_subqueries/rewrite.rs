@@ -3,7 +3,7 @@
 use super::Form;
 use super::safety::is_count;
 use super::subquery::{Correlated, Correlation};
-use crate::pg::compat::{self, pointers};
+use crate::pg::compat::{self, list, pointers};
 use pgrx::pg_guard;
 use pgrx::pg_sys::{
     self, Aggref, CmdType, CoalesceExpr, FromExpr, JoinExpr, JoinType, List, Node, NodeTag, Query, RTEKind,
@@ -27,13 +27,13 @@ pub unsafe fn has_any(query: *mut Query) -> bool {
     unsafe { walk(query, None) }
 }
 
-/// Makes joins of them, in place; false if there was none.
+/// Makes joins of them, in place.
 ///
 /// # Safety
 /// As for [`has_any`], and nobody else may have the query.
-pub unsafe fn rewrite(query: *mut Query, form: Form) -> bool {
+pub unsafe fn rewrite(query: *mut Query, form: Form) {
     // SAFETY: the caller's promise.
-    unsafe { walk(query, Some(form)) }
+    unsafe { walk(query, Some(form)) };
 }
 
 unsafe fn walk(query: *mut Query, form: Option<Form>) -> bool {
@@ -395,13 +395,4 @@ unsafe fn node<T>(tag: NodeTag) -> *mut T {
         (*node.cast::<Node>()).type_ = tag;
         node
     }
-}
-
-/// A list of nodes.
-///
-/// # Safety
-/// The nodes must be valid.
-unsafe fn list<T>(nodes: impl IntoIterator<Item = *mut T>) -> *mut List {
-    // SAFETY: the caller's promise.
-    nodes.into_iter().fold(std::ptr::null_mut(), |list, node| unsafe { pg_sys::lappend(list, node.cast()) })
 }

@@ -4,7 +4,7 @@ use super::node;
 use super::plan::{self, Grouping, Mode};
 use crate::execution::batch_path::{batch_cost, batch_source};
 use crate::execution::custom_node::Methods;
-use crate::pg::compat::pointers;
+use crate::pg::compat::{list, pointers};
 use crate::pg::error::OrRaise;
 use crate::pg::error::OrochiError;
 use crate::settings;
@@ -166,8 +166,8 @@ impl Aggregation {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            let list = self.groups.iter().fold(std::ptr::null_mut(), |list, group| lappend(list, group.cast()));
-            estimate_num_groups(self.root, list, rows, std::ptr::null_mut(), std::ptr::null_mut())
+            let groups = list(self.groups.iter().copied());
+            estimate_num_groups(self.root, groups, rows, std::ptr::null_mut(), std::ptr::null_mut())
         }
     }
 

@@ -10,7 +10,7 @@ use crate::execution::batch_path::{
 use crate::execution::custom_node::Methods;
 use crate::execution::expression::kind_of;
 use crate::execution::vector_aggregate::equality_of;
-use crate::pg::compat::pointers;
+use crate::pg::compat::{list, pointers};
 use crate::pg::error::OrochiError;
 use crate::settings;
 use pgrx::pg_guard;
@@ -187,7 +187,7 @@ impl Join {
                 (*self.output).consider_parallel && (*probe).parallel_safe && (*build).parallel_safe;
             (*base).path.parallel_workers = (*probe).parallel_workers;
             (*base).path.rows = rows;
-            (*base).custom_paths = list_make2(probe, build);
+            (*base).custom_paths = list([probe, build]);
             (*base).flags = CUSTOMPATH_SUPPORT_PROJECTION;
             (*base).methods = &raw const PATH_METHODS.0;
             let cost = self.cost(probe, build, &clauses, rows);
@@ -330,13 +330,6 @@ pub unsafe fn is_default_equality(operator: Oid, type_oid: Oid) -> bool {
         let family = (*lookup_type_cache(type_oid, TYPECACHE_HASH_OPFAMILY as i32)).hash_opf;
         family != InvalidOid && op_in_opfamily(operator, family)
     }
-}
-
-/// # Safety
-/// Both must be nodes.
-unsafe fn list_make2<T>(a: *mut T, b: *mut T) -> *mut List {
-    // SAFETY: the caller's promise.
-    unsafe { lappend(lappend(std::ptr::null_mut(), a.cast()), b.cast()) }
 }
 
 #[pg_guard]

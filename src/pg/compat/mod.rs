@@ -596,6 +596,15 @@ pub unsafe fn pointers<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
     unsafe { (0..(*list).length as usize).map(|i| (*(*list).elements.add(i)).ptr_value.cast()).collect() }
 }
 
+/// A list of nodes.
+///
+/// # Safety
+/// The nodes must be valid.
+pub unsafe fn list<T>(nodes: impl IntoIterator<Item = *mut T>) -> *mut pg_sys::List {
+    // SAFETY: the caller's promise.
+    nodes.into_iter().fold(std::ptr::null_mut(), |list, node| unsafe { pg_sys::lappend(list, node.cast()) })
+}
+
 /// Raises an error if the current user may not call a function, of which `kind` says what errors call it.
 ///
 /// # Safety
