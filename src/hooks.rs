@@ -23,6 +23,7 @@ struct Previous {
     set_rel_pathlist: set_rel_pathlist_hook_type,
     set_join_pathlist: set_join_pathlist_hook_type,
     create_upper_paths: create_upper_paths_hook_type,
+    get_relation_info: get_relation_info_hook_type,
     get_relation_stats: get_relation_stats_hook_type,
     get_attavgwidth: get_attavgwidth_hook_type,
 }
@@ -41,6 +42,7 @@ pub fn init() {
             set_rel_pathlist: set_rel_pathlist_hook,
             set_join_pathlist: set_join_pathlist_hook,
             create_upper_paths: create_upper_paths_hook,
+            get_relation_info: get_relation_info_hook,
             get_relation_stats: get_relation_stats_hook,
             get_attavgwidth: get_attavgwidth_hook,
         });
@@ -51,6 +53,7 @@ pub fn init() {
         set_rel_pathlist_hook = Some(set_rel_pathlist);
         set_join_pathlist_hook = Some(set_join_pathlist);
         create_upper_paths_hook = Some(create_upper_paths);
+        get_relation_info_hook = Some(get_relation_info);
         get_relation_stats_hook = Some(get_relation_stats);
         get_attavgwidth_hook = Some(get_attavgwidth);
     }
@@ -321,6 +324,23 @@ unsafe extern "C-unwind" fn plan_aggregation(
             execution::vector_aggregate::planning::add_distinct_paths(root, input, output);
         } else {
             execution::vector_aggregate::planning::add_paths(root, input, output, extra);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn get_relation_info(
+    root: *mut PlannerInfo,
+    relation: Oid,
+    is_parent: bool,
+    rel: *mut RelOptInfo,
+) {
+    // SAFETY: core's arguments.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.get_relation_info) {
+            previous(root, relation, is_parent, rel);
+        }
+        if !(*rel).indexlist.is_null() && (*(*(*root).parse).rtable).length > 1 {
+            execution::composite_keys::describe(root, relation, rel);
         }
     }
 }

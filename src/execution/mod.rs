@@ -4,6 +4,7 @@ mod aggregate;
 mod batch;
 pub mod batch_path;
 mod batches;
+pub mod composite_keys;
 mod custom_node;
 mod estimate;
 mod explain;
