@@ -6,18 +6,18 @@ PAGE = 8192
 
 
 def stripe_bytes(server, table):
-    """Stretches of the companion's file that hold bytes of stripes: path, offset, length."""
+    """Stretches of the companion's file that hold bytes of stripes, stream by stream: path, offset, length."""
     path = server.scalar(f"SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = '{table}'::regclass")
     file = server.data / path
     contents = file.read_bytes()
     found = []
     for start in range(0, len(contents), PAGE):
-        found += [(file, start + offset, length) for offset, length in _pieces(contents[start:start + PAGE])]
-    return found
+        found += [(key, (file, start + offset, length)) for key, offset, length in _pieces(contents[start:start + PAGE])]
+    return [place for _, place in sorted(found)]
 
 
 def _pieces(page):
-    """Offset and length of what the blob tuples of a page carry."""
+    """Of the blob tuples of a page: stream and piece, and offset and length of what they carry."""
     lower = struct.unpack_from("<H", page, 12)[0]
     for pointer in range(24, lower, 4):
         word = struct.unpack_from("<I", page, pointer)[0]
@@ -25,12 +25,13 @@ def _pieces(page):
         if flags != 1 or length == 0:
             continue
         data = offset + page[offset + 22]
-        sequence = struct.unpack_from("<i", page, data + 4)[0]
+        identifier, sequence = struct.unpack_from("<Ii", page, data)
         if sequence >= 0:
             continue
         header = 1 if page[data + 8] & 1 else 4
         if offset + length > data + 8 + header:
-            yield data + 8 + header, offset + length - data - 8 - header
+            # Streams count down.
+            yield (-identifier, sequence), data + 8 + header, offset + length - data - 8 - header
 
 
 def flip(file, offset, length, rng):

@@ -199,8 +199,9 @@ fn move_batch(store: &Store, now: &mut Progress, effort: Effort) -> bool {
         || merge_small(store, now, effort)
         || renew_worn(store, now, effort)
         || recluster(store, now, effort)
-        || sweep(store, now, effort)
         || pack(store, now, effort)
+        // At last, for the anchors that it removes are locked until the transaction ends.
+        || sweep(store, now, effort)
 }
 
 /// Begins a pass over the row store; returns the block to start with.
