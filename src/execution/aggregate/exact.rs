@@ -45,6 +45,9 @@ impl Sum {
     }
 
     fn image(&self) -> Vec<u8> {
+        if self.scale == self.shown {
+            return wide_numeric(self.total, self.shown);
+        }
         let hidden = 10i128.checked_pow(self.scale.saturating_sub(self.shown).into()).unwrap_or(1);
         wide_numeric(self.total / hidden, self.shown)
     }

@@ -4,6 +4,7 @@ mod exact;
 mod extreme;
 mod floats;
 mod groups;
+mod index;
 mod interner;
 mod key;
 mod state;

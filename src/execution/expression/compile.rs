@@ -168,6 +168,7 @@ impl Compiler {
             if !plain || arguments.is_empty() || pg_sys::contain_subplans(expression) {
                 return Ok(Op::RowByRow(Box::new(self.row_by_row(expression))));
             }
+            let native = native.or_else(|| Native::of_like(function, collation));
             let numbers = self.nodes(&arguments)?;
             let memory = (*(*self.parent).ps_ExprContext).ecxt_per_tuple_memory;
             let call = Call::new(function, collation, expression, arguments.len(), kind, native, memory);

@@ -10,6 +10,7 @@
 mod call;
 mod compile;
 mod datums;
+mod like;
 mod logic;
 mod membership;
 mod native;

@@ -1,5 +1,6 @@
 //! Functions that are done here rather than by PostgreSQL's functions, with the same results.
 
+use super::like::Pattern;
 use crate::columnar::columns;
 use crate::columnar::encoding::{Order, Selection};
 use crate::execution::batch::{
@@ -24,6 +25,8 @@ pub enum Native {
     IntegerToFloat8,
     Float4ToFloat8,
     IntegerToNumeric,
+    /// LIKE, or NOT LIKE if false, of texts that are compared by their bytes.
+    Like(bool),
 }
 
 /// What comparisons look at.
@@ -133,6 +136,26 @@ impl Native {
         Some(Native::Compare(comparison, way))
     }
 
+    /// LIKE, where it is about bytes: under deterministic collations, in encodings whose characters do not begin within others.
+    ///
+    /// # Safety
+    /// Must be called inside a transaction.
+    pub unsafe fn of_like(function: Oid, collation: Oid) -> Option<Native> {
+        let wanted = match function.to_u32() {
+            pg_sys::F_TEXTLIKE | pg_sys::F_LIKE_TEXT_TEXT | pg_sys::F_BPCHARLIKE => true,
+            pg_sys::F_TEXTNLIKE | pg_sys::F_NOTLIKE_TEXT_TEXT | pg_sys::F_BPCHARNLIKE => false,
+            _ => return None,
+        };
+        // SAFETY: the caller's promise; catalog look-ups.
+        let by_bytes = unsafe {
+            let encoding = pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32;
+            (encoding || pg_sys::pg_database_encoding_max_length() == 1)
+                && collation != pg_sys::InvalidOid
+                && pg_sys::get_collation_isdeterministic(collation)
+        };
+        by_bytes.then_some(Native::Like(wanted))
+    }
+
     /// The results; rows that are not among `rows`, which are those without a NULL, do not count. `None` if PostgreSQL has to do it, or has an error
     /// to raise.
     pub fn evaluate(&self, values: &[Rc<Column>], rows: &Selection, nulls: Selection, len: usize) -> Option<Column> {
@@ -144,6 +167,7 @@ impl Native {
                 let truth = way.compare(*comparison, a, b?, rows, len)?;
                 Some(Column { values: Values::Truth(truth.and(rows)), nulls, same })
             }
+            Native::Like(wanted) => like(*wanted, a, b?, rows, nulls),
             Native::Integer(op, bytes) => words(integer_arithmetic(*op, *bytes, a.words()?, b?.words()?, rows).ok()?),
             Native::Float(op, single) => words(float_arithmetic(*op, *single, a.words()?, b?.words()?, rows).ok()?),
             Native::Exact(op) => combine_decimals(*op, a, b?, nulls),
@@ -158,6 +182,19 @@ impl Native {
             }
         }
     }
+}
+
+/// The rows whose texts are like the pattern, which has to be the same for all, or are not.
+fn like(wanted: bool, texts: &Column, pattern: &Column, rows: &Selection, nulls: Selection) -> Option<Column> {
+    let (bytes, patterns) = (texts.bytes()?, pattern.bytes().filter(|_| pattern.same)?);
+    let parsed = Pattern::parse(patterns.content(patterns.entry(0)))?;
+    let mut found = Selection::none();
+    for row in rows.iter() {
+        if parsed.matches(bytes.content(bytes.entry(texts.place(row)))) == wanted {
+            found.insert(row);
+        }
+    }
+    Some(Column { values: Values::Truth(found), nulls, same: texts.same })
 }
 
 fn each(values: Operand<'_>, f: impl Fn(i64) -> i64) -> Vec<i64> {
